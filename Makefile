@@ -1,0 +1,62 @@
+# Every target sets up what it needs; `make` alone prints what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
+SOURCES_COMPILED := $(shell find ingress/proxy -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' 2>/dev/null)
+
+# To compile and run the data plane; to run the pod network, the demo and the tests.
+DEBIAN := build-essential libssl-dev python3-dev python3-venv \
+	iproute2 nftables conntrack iputils-ping iputils-arping tcpdump curl procps openssl
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format e2e clean
+
+help:  ## print this
+	@awk -F ':.*##' '/^[a-z0-9-]+:.*##/ {printf "  make %-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(VENV)/ready  ## make .venv with everything in it: .venv/bin/causeway, .venv/bin/causeway-cni
+
+demo: venv  ## a cluster in network namespaces with the whole path working (root)
+	$(BIN)/causeway demo $(DEMO_FLAGS)
+
+test: venv  ## the test suite; what needs root is skipped with the reason for an ordinary user
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+lint: venv  ## ruff and mypy, both strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: venv  ## let ruff write the sources its way
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+e2e: venv  ## the same path on real Kubernetes, built from Go modules (root, Go)
+	$(BIN)/python -m pytest tests/e2e --e2e -q $(PYTEST_FLAGS)
+
+clean:  ## remove what was built here
+	rm -rf $(VENV) build dist *.egg-info
+	find . -name '*.so' -path './ingress/*' -delete
+
+$(VENV)/debian: Makefile
+ifeq ($(ROOT),yes)
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(DEBIAN) 2>/dev/null | \
+		awk '$$2 == "installed" {print $$1}' | sort >/tmp/causeway-installed.$$$$; \
+		printf '%s\n' $(DEBIAN) | sort | comm -23 - /tmp/causeway-installed.$$$$; rm -f /tmp/causeway-installed.$$$$); \
+	if [ -n "$$missing" ]; then \
+		echo "installing Debian packages:" $$missing; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+else
+	@for need in cc:build-essential openssl:openssl; do \
+		command -v $${need%%:*} >/dev/null || echo "missing: Debian package $${need##*:}; ask root to: apt-get install $(DEBIAN)"; \
+	done
+endif
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/ready: $(VENV)/debian pyproject.toml $(SOURCES_COMPILED)
+	@[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@

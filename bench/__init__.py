@@ -1,0 +1,1 @@
+"""The load benchmarking harness: drives any proxy from outside, and imports none of it."""
