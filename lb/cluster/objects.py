@@ -457,7 +457,7 @@ def decode(document: Mapping[str, Any]) -> Object:
     except msgspec.ValidationError as error:
         match = _AT.match(str(error))
         assert match is not None  # the pattern matches any text
-        raise BadObject(match["path"] or "", match["reason"], f"see: kubectl explain {kind.lower()}") from None
+        raise BadObject(match["path"] or "", match["reason"], f"see: kubectl explain {cls.KIND.lower()}") from None
     if cls.NAMESPACED and not found.metadata.namespace:
         found = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, namespace="default"))
     return found
