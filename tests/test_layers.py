@@ -1,0 +1,94 @@
+"""The rules of the house that a machine can check: who imports whom, what pure modules stay away from, sizes."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parent.parent
+PACKAGES = ("causeway", "lb", "ingress", "bench")
+
+MAY_IMPORT = {
+    "lb": ("lb",),
+    # endpoints: "who may answer for a Service port" is one question with one answer, for packets and for requests.
+    "ingress": ("ingress", "lb.cluster", "lb.reconcile", "lb.endpoints"),
+    "bench": ("bench",),
+    "causeway": PACKAGES,
+}
+
+PURE = (
+    "lb/cluster/objects.py",
+    "lb/cluster/problems.py",
+    "lb/cluster/store.py",
+    "lb/endpoints.py",
+    "lb/cni/spec.py",
+    "lb/service/plan.py",
+    "lb/balancer/pools.py",
+    "lb/balancer/allocate.py",
+    "lb/balancer/elect.py",
+    "ingress/routes/model.py",
+    "ingress/routes/compile.py",
+    "ingress/routes/explain.py",
+)
+NOT_IN_PURE = {"asyncio", "socket", "ssl", "os", "time", "random", "logging", "subprocess", "threading", "datetime"}
+
+
+def modules() -> Iterator[Path]:
+    for package in PACKAGES:
+        yield from sorted((TOP / package).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that `path` imports, also inside functions; `from lb.x import y` gives "lb.x"."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write the whole name"
+            assert node.module is not None
+            if node.module in PACKAGES:
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def inside(module: str, allowed: tuple[str, ...]) -> bool:
+    return any(module == each or module.startswith(each + ".") for each in allowed)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(TOP)))
+def test_imports_go_one_way(path: Path) -> None:
+    package = path.relative_to(TOP).parts[0]
+    wrong = [each for each in imports(path) if each.split(".")[0] in PACKAGES and not inside(each, MAY_IMPORT[package])]
+    assert not wrong, f"{path.relative_to(TOP)} imports {wrong}; {package}/ may import {MAY_IMPORT[package]}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_touch_nothing_outside(name: str) -> None:
+    wrong = {each.split(".")[0] for each in imports(TOP / name)} & NOT_IN_PURE
+    assert not wrong, f"{name} is pure, yet it imports {sorted(wrong)}: take the value as an argument"
+
+
+def loaded_by(module: str) -> set[str]:
+    """The top-level modules in memory after `import module` in a fresh interpreter."""
+    show = f"import {module}, sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=TOP)
+    return set(done.stdout.split())
+
+
+def test_a_worker_carries_nothing_it_does_not_need() -> None:
+    # The Kubernetes client alone is tens of megabytes in every worker.
+    assert not loaded_by("ingress.worker") & {"kubernetes", "aiohttp", "yaml", "watchfiles", "pyroute2", "rich"}
+
+
+def test_the_plugin_starts_light() -> None:
+    # The kubelet waits for it at every Pod start and stop.
+    heavy = {"asyncio", "msgspec", "pyroute2", "click", "yaml", "aiohttp", "typing", "dataclasses"}
+    assert not loaded_by("lb.cni.plugin") & heavy
+
+
+def test_the_command_line_starts_light() -> None:
+    assert not loaded_by("causeway.cli") & {"asyncio", "kubernetes", "aiohttp", "pyroute2", "rich", "uvloop"}
