@@ -1,0 +1,154 @@
+"""The cluster as tests see it: bring-up, the parts under test, kubectl, commands of the client outside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TextIO
+
+from . import control_plane, dns, image, layout, machine, needs, network, pki, programs
+from .kubectl import Kubectl, system_kubectl, wait_until
+from .parts import Baseline, Causeway, Parts
+from .processes import Process, in_netns, run
+
+
+class NotPossible(Exception):
+    """The machine lacks what only its operator can give, or another run goes on; the text says what."""
+
+
+class Cluster:
+    """A running cluster. Make it by `bring_up`; `take_down` removes every trace."""
+
+    def __init__(self, folder: Path, node_count: int, *, baseline: bool) -> None:
+        self.programs, self.state = folder / "bin", folder / "run"
+        self.baseline = baseline
+        self.nodes = [layout.Node(number, self.state) for number in range(1, node_count + 1)]
+        self.kubectl = Kubectl(system_kubectl() or self.programs / "kubectl", self.state / "admin.kubeconfig")
+        self.parts: Parts = (
+            Baseline(self.programs, self.state, self.nodes) if baseline else Causeway(self.state, self.nodes)
+        )
+        self.control: dict[str, Process] = {}
+        self.machines: dict[str, tuple[Process, Process]] = {}
+
+    def start(self, say: Callable[[str], None]) -> None:
+        """Starts everything and waits until the nodes are Ready and names resolve."""
+        (self.state / "log").mkdir(parents=True)
+        network.build(self.nodes)
+        control_plane.make_keys(self.state, self.nodes)
+        self.control = control_plane.processes(self.programs, self.state)
+        self.machines = {node.name: machine.processes(self.programs, self.state, node) for node in self.nodes}
+        for name in ("etcd", "kube-apiserver"):
+            self.control[name].start()
+        with ThreadPoolExecutor() as pool:  # the image is read in while the API server starts
+            imports = [pool.submit(self._start_containerd, node) for node in self.nodes]
+            self.wait("the API server answers", lambda: self.kubectl("get", "--raw", "/readyz"), 60)
+            for name in ("kube-controller-manager", "kube-scheduler"):
+                self.control[name].start()
+            for done in imports:
+                done.result()
+        for _, kubelet in self.machines.values():
+            kubelet.start()
+        self.parts.start(self.kubectl)
+        say("waiting for nodes to be Ready")
+        self.wait("all nodes are Ready", self._nodes_ready, 60)
+        self.kubectl.apply(*dns.objects())
+        self.kubectl.rolled_out("coredns", "kube-system")
+
+    def wait(self, what: str, ask: Callable[[], Any], timeout: float = 30) -> Any:
+        """`wait_until`, and the logs of processes that have died are part of the message."""
+        try:
+            return wait_until(what, ask, timeout)
+        except TimeoutError as error:
+            dead = [p for p in self.processes() if not p.alive]
+            ends = "".join(f"\n--- {p.name} is not running; the end of {p.log}:\n{p.log_end()}" for p in dead)
+            raise TimeoutError(f"{error}{ends}") from None
+
+    def processes(self) -> list[Process]:
+        """Every process that should run."""
+        machines = [process for pair in self.machines.values() for process in pair]
+        parts = [*self.parts.agents.values(), self.parts.balancer, self.parts.ingress]
+        return [*self.control.values(), *machines, *(part for part in parts if part)]
+
+    def client(self, *argv: str, timeout: float = 30, check: bool = True) -> str:
+        """Runs a command at the client outside; its standard output."""
+        return run(in_netns(layout.CLIENT, argv), timeout=timeout, check=check).stdout
+
+    def on_node(self, node: layout.Node, *argv: str, check: bool = True) -> str:
+        """Runs a command in a node's network namespace; its standard output."""
+        return run(in_netns(node.netns, argv), check=check).stdout
+
+    def node(self, name: str) -> layout.Node:
+        return next(node for node in self.nodes if node.name == name)
+
+    def load_balancer_address(self, namespace: str, service: str, timeout: float = 20) -> str:
+        """Waits until the Service's status has an address."""
+
+        def ask() -> str:
+            self.parts.give_address(self.kubectl, namespace, service)
+            given = self.kubectl.get("service", service, namespace)["status"]["loadBalancer"].get("ingress", [])
+            return str(given[0]["ip"]) if given else ""
+
+        return str(self.wait(f"Service {namespace}/{service} has a load-balancer address", ask, timeout))
+
+    def _start_containerd(self, node: layout.Node) -> None:
+        self.machines[node.name][0].start()
+        ctr = [str(self.programs / "ctr"), "-a", str(node.runtime_socket), "-n", "k8s.io"]
+        wait_until(f"containerd of {node.name} answers", lambda: run([*ctr, "version"]).stdout, 30)
+        run([*ctr, "images", "import", str(self.programs / "image.tar")])
+
+    def _nodes_ready(self) -> bool:
+        found = self.kubectl.all("nodes", "default")
+        ready = [n for n in found if {"Ready": "True"} in [{c["type"]: c["status"]} for c in n["status"]["conditions"]]]
+        return len(ready) == len(self.nodes)
+
+
+def wanted_modules(*, baseline: bool) -> Sequence[programs.Module]:
+    return programs.modules(with_kubectl=system_kubectl() is None, with_kube_proxy=baseline)
+
+
+def lacking(folder: Path, *, baseline: bool) -> list[str]:
+    """What keeps a cluster from coming up on this machine; empty if nothing."""
+    built = programs.all_built(wanted_modules(baseline=baseline), folder / "bin")
+    found = needs.missing(go_needed=not built)
+    if not baseline and not CAUSEWAY_COMMAND.exists():
+        found.append(f"{CAUSEWAY_COMMAND}: `make venv` makes it")
+    return found
+
+
+CAUSEWAY_COMMAND = Path(sys.executable).parent / "causeway"
+
+
+def prepare(folder: Path, say: Callable[[str], None], *, baseline: bool) -> None:
+    """Installs packages and builds programs and the image. Raises NotPossible, BuildFailed, RuntimeError."""
+    absent = lacking(folder, baseline=baseline)
+    if absent:
+        raise NotPossible("this machine lacks:\n" + "\n".join(f"  * {what}" for what in absent))
+    with ThreadPoolExecutor(1) as pool:
+        installing = pool.submit(needs.install_packages, baseline=baseline)
+        programs.build(wanted_modules(baseline=baseline), folder / "bin", say)
+        installing.result()
+    pki.self_signed(folder / "bin", "localhost")
+    files = image.pod_files(folder / "bin", folder / "bin/localhost.crt", folder / "bin/localhost.key")
+    image.pack(folder / "bin/image.tar", files)
+
+
+def only_run() -> TextIO:
+    """Takes the machine's lock for end-to-end runs; it is let go when the file is closed or the process ends.
+
+    Raises NotPossible if another run holds it.
+    """
+    layout.SOCKETS.mkdir(exist_ok=True)
+    lock = (layout.SOCKETS / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        raise NotPossible(f"another end-to-end run is going on: process {lock.read().strip()}") from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock

@@ -1,0 +1,68 @@
+"""One cluster for all end-to-end tests of a run. Asked for by --e2e or CAUSEWAY_E2E=1, otherwise all are skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import shop
+from tests.e2e.cluster import cluster as clusters
+from tests.e2e.cluster import layout, leftovers
+from tests.e2e.cluster.programs import BuildFailed
+
+HERE = Path(__file__).parent
+BASELINE = os.environ.get("CAUSEWAY_E2E_BASELINE") == "1"
+FAILED = 3  # exit code when the cluster cannot be brought up
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "disruptive: ends parts of the cluster; runs after all others")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    asked = config.getoption("--e2e", default=False) or os.environ.get("CAUSEWAY_E2E") == "1"
+    if not asked:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason="real cluster: asked for by --e2e or CAUSEWAY_E2E=1 (`make e2e`)"))
+        return
+    absent = clusters.lacking(layout.cache_folder(), baseline=BASELINE)
+    if absent:
+        pytest.exit("the end-to-end tests need:\n" + "\n".join(f"  * {what}" for what in absent), FAILED)
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(240, func_only=True))
+    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
+    """The running cluster; CAUSEWAY_E2E_KEEP=1 leaves it for a look afterwards (the next run removes it)."""
+    folder = layout.cache_folder()
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def say(text: str) -> None:
+        if reporter:
+            reporter.write_line(text)
+
+    try:
+        with clusters.only_run():
+            leftovers.remove(folder / "run")
+            clusters.prepare(folder, say, baseline=BASELINE)
+            up = clusters.Cluster(folder, 2, baseline=BASELINE)
+            try:
+                up.start(say)
+                yield up
+            finally:
+                if os.environ.get("CAUSEWAY_E2E_KEEP") != "1":
+                    leftovers.remove(folder / "run")
+    except (clusters.NotPossible, BuildFailed) as error:
+        pytest.exit(str(error), FAILED)
+
+
+@pytest.fixture(scope="session")
+def town(cluster: clusters.Cluster) -> shop.Town:
+    """Pods and Services that tests share and leave as they are."""
+    return shop.open_town(cluster)
