@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in ours:
         item.add_marker(pytest.mark.timeout(240, func_only=True))
     items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What the cluster looked like when a test failed is part of its report."""
+    report = yield
+    up = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(up, clusters.Cluster):
+        report.sections.append(("cluster", up.diagnosis()))
+    return report
 
 
 @pytest.fixture(scope="session")

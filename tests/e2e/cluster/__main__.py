@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
 import sys
@@ -31,7 +32,8 @@ def build(baseline: bool) -> None:
 def up(baseline: bool, nodes: int) -> None:
     """Bring a cluster up and keep it until Ctrl-C."""
     folder = layout.cache_folder()
-    with clusters.only_run():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as by Ctrl-C
+    with clusters.only_run(), contextlib.suppress(KeyboardInterrupt):
         leftovers.remove(folder / "run")
         clusters.prepare(folder, click.echo, baseline=baseline)
         cluster = clusters.Cluster(folder, nodes, baseline=baseline)
@@ -40,7 +42,8 @@ def up(baseline: bool, nodes: int) -> None:
             inside = f"nsenter --net=/run/netns/{layout.CONTROL}"
             click.echo(f"{inside} kubectl --kubeconfig {folder}/run/admin.kubeconfig get pods -A")
             click.echo(f"client outside: nsenter --net=/run/netns/{layout.CLIENT}")
-            signal.sigwait([signal.SIGINT, signal.SIGTERM])
+            while True:
+                signal.pause()
         finally:
             leftovers.remove(folder / "run")
 

@@ -54,7 +54,7 @@ class Cluster:
             kubelet.start()
         self.parts.start(self.kubectl)
         say("waiting for nodes to be Ready")
-        self.wait("all nodes are Ready", self._nodes_ready, 60)
+        self.wait("all nodes are Ready", self.nodes_ready, 60)
         self.kubectl.apply(*dns.objects())
         self.kubectl.rolled_out("coredns", "kube-system")
 
@@ -72,6 +72,28 @@ class Cluster:
         machines = [process for pair in self.machines.values() for process in pair]
         parts = [*self.parts.agents.values(), self.parts.balancer, self.parts.ingress]
         return [*self.control.values(), *machines, *(part for part in parts if part)]
+
+    def nodes_ready(self) -> bool:
+        """True if every node is Ready."""
+        found = self.kubectl.all("nodes", "default")
+        ready = [n for n in found if {"Ready": "True"} in [{c["type"]: c["status"]} for c in n["status"]["conditions"]]]
+        return len(ready) == len(self.nodes)
+
+    def diagnosis(self) -> str:
+        """Pods, late events and the ends of our parts' logs, for the report of a failed test."""
+        parts = [*self.parts.agents.values(), self.parts.balancer, self.parts.ingress]
+        said = []
+        for what in (["get", "pods", "-A", "-o", "wide"], ["get", "events", "-A", "--sort-by=.lastTimestamp"]):
+            try:
+                lines = self.kubectl(*what, timeout=10).splitlines()
+            except RuntimeError as error:
+                lines = str(error).splitlines()
+            said += lines[:1] + lines[1:][-25:]
+        for part in parts:
+            if part:
+                said.append(f"--- {part.name} ({'running' if part.alive else 'not running'}), end of its log:")
+                said.append(part.log_end())
+        return "\n".join(said)
 
     def client(self, *argv: str, timeout: float = 30, check: bool = True) -> str:
         """Runs a command at the client outside; its standard output."""
@@ -99,11 +121,6 @@ class Cluster:
         ctr = [str(self.programs / "ctr"), "-a", str(node.runtime_socket), "-n", "k8s.io"]
         wait_until(f"containerd of {node.name} answers", lambda: run([*ctr, "version"]).stdout, 30)
         run([*ctr, "images", "import", str(self.programs / "image.tar")])
-
-    def _nodes_ready(self) -> bool:
-        found = self.kubectl.all("nodes", "default")
-        ready = [n for n in found if {"Ready": "True"} in [{c["type"]: c["status"]} for c in n["status"]["conditions"]]]
-        return len(ready) == len(self.nodes)
 
 
 def wanted_modules(*, baseline: bool) -> Sequence[programs.Module]:

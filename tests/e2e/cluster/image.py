@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 IMAGE = "causeway.test/e2e:1"
-FOLDERS = ("bin", "etc", "tmp", "proc", "sys", "dev", "var", "var/run", "usr", "usr/bin", "root")
+FOLDERS = ("bin", "etc", "tmp", "proc", "sys", "dev", "var", "var/run", "usr", "usr/bin", "root", "uploads")
 TEXTS = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
     "etc/group": "root:x:0:\nnobody:x:65534:\n",

@@ -20,6 +20,7 @@ DEBIAN = {
     "curl": "curl",
     "dig": "dnsutils",
     "openssl": "openssl",
+    "arping": "iputils-arping",
     "nsenter": "util-linux",
     "mount": "mount",
 }

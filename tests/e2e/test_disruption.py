@@ -1,0 +1,202 @@
+"""Parts end, by kill -9 or with their node, and come back: what goes on meanwhile, and what works afterwards."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import pytest
+
+from tests.e2e import load, shop
+from tests.e2e.cluster import layout, network
+from tests.e2e.cluster.cluster import Cluster
+from tests.e2e.load import Loads
+from tests.e2e.shop import FAR, NAMESPACE, NEAR, TARGET_PORT, Town
+
+pytestmark = pytest.mark.disruptive
+HOST, WEB = "steady.example", "steady"
+MOVED_WITHIN_S = 10.0
+
+
+@pytest.fixture(scope="module")
+def ways(cluster: Cluster, town: Town) -> Iterator[dict[str, str]]:
+    """Ways from outside to the pods near, beside and far that need no load-balancer address."""
+    cluster.kubectl.apply(shop.service(WEB, {"town": "yes"}, "NodePort"))
+    found = {f"port of {node.name}": f"{node.address}:{town.node_port(WEB)}" for node in cluster.nodes}
+    if cluster.parts.ingress:
+        cluster.kubectl.apply(shop.ingress_class(), shop.ingress(WEB, HOST, {"/": WEB}))
+        found["Ingress"] = f"{cluster.nodes[0].address}:80"
+    for way, address in found.items():
+        cluster.wait(f"{way} answers", partial(_ask, town, address))
+    yield found
+    cluster.kubectl("-n", NAMESPACE, "delete", "service", WEB)
+    if cluster.parts.ingress:
+        cluster.kubectl("-n", NAMESPACE, "delete", "ingress", WEB)
+
+
+@pytest.fixture
+def moving(cluster: Cluster, town: Town) -> Iterator[str]:
+    """The load-balancer address of the Service `moving`."""
+    if cluster.baseline:
+        pytest.skip("the baseline's addresses do not move")
+    cluster.kubectl.apply(shop.service("moving", {"town": "yes"}, "LoadBalancer"))
+    address = cluster.load_balancer_address(NAMESPACE, "moving")
+    cluster.wait(f"{address} answers", partial(_ask, town, address))
+    yield address
+    cluster.kubectl("-n", NAMESPACE, "delete", "service", "moving")
+    for agent in cluster.parts.agents.values():
+        if not agent.alive:
+            agent.start()
+    for node in cluster.nodes:
+        network.set_cable(node.netns, plugged=True)
+    cluster.wait("all nodes are Ready", cluster.nodes_ready, 60)
+
+
+def test_killed_agents_harm_no_traffic(cluster: Cluster, town: Town, ways: dict[str, str]) -> None:
+    """All agents are killed and started again under load; pods born meanwhile come up."""
+    with ExitStack() as stack:
+        loads = Loads(stack, ways, HOST)
+        for agent in cluster.parts.agents.values():
+            agent.end()
+        for source, target in ((NEAR, FAR), (FAR, NEAR)):
+            assert town.curl(source, f"http://{town.addresses[target]}:{TARGET_PORT}/hostname") == target
+            assert town.curl(source, f"http://{town.cluster_ip('all')}/hostname")
+        cluster.kubectl.apply(*(shop.pod(f"born-{n.name}", n.name, {"born": "yes"}) for n in cluster.nodes))
+        for agent in cluster.parts.agents.values():
+            agent.start()
+        wait = ["wait", "pod", "-l", "born=yes", "--for=condition=Ready", "--timeout=60s"]
+        cluster.kubectl("-n", NAMESPACE, *wait, timeout=65)
+        loads.check()
+    born = shop.pod_addresses(cluster, "born=yes")
+    assert len(set(born.values()) | set(town.addresses.values())) == len(born) + len(town.addresses)
+    for name, address in born.items():
+        for source in (NEAR, FAR):
+            assert town.curl(source, f"http://{address}:{TARGET_PORT}/hostname") == name
+    cluster.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "born=yes", "--timeout=60s", timeout=65)
+
+
+def test_changes_made_while_agents_were_away_take_effect(cluster: Cluster, town: Town) -> None:
+    cluster.kubectl.apply(shop.service("changing", {"name": NEAR}))
+    url = f"http://{town.cluster_ip('changing')}/hostname"
+    cluster.wait("it leads to the one", lambda: town.curl(FAR, url) == NEAR)
+    for agent in cluster.parts.agents.values():
+        agent.end()
+    cluster.kubectl.apply(shop.service("changing", {"name": FAR}), shop.service("late", {"name": FAR}))
+    for agent in cluster.parts.agents.values():
+        agent.start()
+    cluster.wait("it leads to the other", lambda: town.curl(NEAR, url) == FAR)
+    late = f"http://{town.cluster_ip('late')}/hostname"
+    cluster.wait("the new Service answers", lambda: town.curl(NEAR, late) == FAR)
+    cluster.kubectl("-n", NAMESPACE, "delete", "service", "changing", "late")
+
+
+def test_agents_end_when_told(cluster: Cluster, town: Town) -> None:
+    """SIGTERM is obeyed in seconds, with exit code 0."""
+    for agent in cluster.parts.agents.values():
+        code = agent.end(signal.SIGTERM)
+        agent.start()
+        assert code == 0 or cluster.baseline, agent.log_end()
+    cluster.wait("Services answer", lambda: town.curl(NEAR, f"http://{town.cluster_ip('all')}/hostname"))
+
+
+def test_api_server_restarted_harms_no_traffic(cluster: Cluster, town: Town, ways: dict[str, str]) -> None:
+    server = cluster.control["kube-apiserver"]
+    with ExitStack() as stack:
+        loads = Loads(stack, ways, HOST)
+        server.end()
+        for _ in range(20):
+            assert town.curl_outside(f"http://{ways['port of node2']}/hostname")
+        server.start()
+        cluster.wait("the API server answers", lambda: cluster.kubectl("get", "--raw", "/readyz"), 60)
+        cluster.kubectl.apply(shop.service("after", {"name": FAR}))
+        url = f"http://{town.cluster_ip('after')}/hostname"
+        cluster.wait("a Service made afterwards answers", lambda: town.curl(NEAR, url) == FAR)
+        loads.check()
+    cluster.kubectl("-n", NAMESPACE, "delete", "service", "after")
+
+
+def test_killed_balancer_keeps_its_addresses(cluster: Cluster, moving: str) -> None:
+    assert cluster.parts.balancer
+    cluster.parts.balancer.end()
+    cluster.kubectl.apply(shop.service("waiting", {"name": FAR}, "LoadBalancer"))
+    cluster.parts.balancer.start()
+    other = cluster.load_balancer_address(NAMESPACE, "waiting")
+    assert other != moving
+    assert cluster.load_balancer_address(NAMESPACE, "moving") == moving
+    cluster.kubectl("-n", NAMESPACE, "delete", "service", "waiting")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
+def test_ingress_comes_back(cluster: Cluster, town: Town, ways: dict[str, str], how: signal.Signals) -> None:
+    if not cluster.parts.ingress:
+        pytest.skip("no Ingress controller in the baseline")
+    code = cluster.parts.ingress.end(how)
+    cluster.parts.ingress.start()
+    assert code == (0 if how == signal.SIGTERM else -how), cluster.parts.ingress.log_end()
+    cluster.wait("the Ingress answers", partial(_ask, town, ways["Ingress"]))
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to end", "killed"])
+def test_address_moves_when_its_agent_ends(cluster: Cluster, town: Town, moving: str, how: signal.Signals) -> None:
+    holder = _holder(cluster, moving)
+    with load.running(layout.CLIENT, f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
+        cluster.parts.agents[holder.name].end(how)
+        _wait_for_other_holder(cluster, moving, holder)
+        result = running.stop()
+    assert result.longest_gap_s < MOVED_WITHIN_S, result
+    assert _ask(town, moving)
+
+
+def test_address_moves_when_its_node_is_cut_off(cluster: Cluster, town: Town, moving: str) -> None:
+    """The one pod behind it is on the other node, so that only the address has to move."""
+    holder = _holder(cluster, moving)
+    other = next(node for node in cluster.nodes if node != holder)
+    survivor = next(
+        pod["metadata"]["name"]
+        for pod in cluster.kubectl.all("pods", NAMESPACE, "town=yes")
+        if pod["spec"]["nodeName"] == other.name
+    )
+    cluster.kubectl.apply(shop.service("moving", {"name": survivor}, "LoadBalancer"))
+    cluster.wait("the one pod is left", lambda: {_ask(town, moving) for _ in range(8)} == {survivor})
+    holder = _holder(cluster, moving)
+    assert holder != other, "the address has moved before anything happened to its node"
+    with load.running(layout.CLIENT, f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
+        network.set_cable(holder.netns, plugged=False)
+        _wait_for_other_holder(cluster, moving, holder)
+        cluster.wait("the address answers again", partial(_ask, town, moving))
+        result = running.stop()
+    assert result.longest_gap_s < MOVED_WITHIN_S, result
+    network.set_cable(holder.netns, plugged=True)
+    cluster.wait("all nodes are Ready", cluster.nodes_ready, 60)
+    cluster.wait("the address answers after the node's return", partial(_ask, town, moving))
+    assert _holders(cluster, moving), "nobody answers for the address"
+    assert len(_holders(cluster, moving)) == 1, "two nodes answer for the address"
+
+
+def _ask(town: Town, address: str) -> str:
+    return town.curl_outside(f"http://{address}/hostname", "-H", f"Host: {HOST}", "--max-time", "2")
+
+
+def _holders(cluster: Cluster, address: str) -> list[layout.Node]:
+    """The nodes that answer for an address, asked by ARP from the client outside."""
+    told = cluster.client("arping", "-b", "-c", "2", "-w", "2", "-I", "eth0", address, check=False).lower()
+    return [node for node in cluster.nodes if f"[{_mac(cluster, node)}]" in told]
+
+
+def _holder(cluster: Cluster, address: str) -> layout.Node:
+    found: list[layout.Node] = cluster.wait(f"one node answers for {address}", partial(_holders, cluster, address))
+    assert len(found) == 1, f"more than one node answers for {address}: {found}"
+    return found[0]
+
+
+def _wait_for_other_holder(cluster: Cluster, address: str, old: layout.Node) -> None:
+    def moved() -> bool:
+        found = _holders(cluster, address)
+        return len(found) == 1 and found[0] != old
+
+    cluster.wait(f"another node than {old.name} answers for {address}", moved, 40)
+
+
+def _mac(cluster: Cluster, node: layout.Node) -> str:
+    return str(json.loads(cluster.on_node(node, "ip", "-j", "link", "show", "eth0"))[0]["address"])
