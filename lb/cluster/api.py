@@ -1,0 +1,227 @@
+"""Source: the API server, by list and watch.
+
+Each kind is followed on its own: list everything once, then watch from the version the list had. A watch that ends is
+taken up again where it ended; a version the server no longer knows (410) means to list again. Whatever fails, what is
+in the store stays: old knowledge is better than none.
+
+Source: Kubernetes API concepts, "Efficient detection of changes".
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lb.cluster.connection import ApiFailed, Connection, path_of
+from lb.cluster.objects import Object, Pod
+from lb.cluster.problems import Problem, Problems
+from lb.cluster.store import ObjectStore
+from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page
+
+log = logging.getLogger(__name__)
+
+GONE = 410
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiTiming:
+    """How patient we are with an API server."""
+
+    idle_seconds: float = 150.0
+    """A watch without a byte for so long is opened again; the server sends a bookmark about every minute."""
+
+    watch_seconds: float = 300.0
+    """The server is asked to end a watch after this to twice this; it spreads clients over its replicas."""
+
+    retry_seconds: float = 0.5
+    """Before the first try after a failure; doubled with each more, drawn at random up to that."""
+
+    retry_seconds_max: float = 30.0
+
+    page_objects: int = 500
+    """Objects per part of a list."""
+
+
+class _Gone(Exception):
+    """The version we have is too old to go on from."""
+
+
+class ApiServer:
+    """Keeps a store equal to some kinds of objects of an API server.
+
+    `synced` is set once every kind has been listed. `problems` holds objects that cannot be decoded, kinds that must
+    not be read (RBAC), and an API server that does not answer.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        store: ObjectStore,
+        kinds: Sequence[type[Object]],
+        *,
+        pods_of_node: str | None = None,
+        timing: ApiTiming | None = None,
+    ) -> None:
+        self.synced = asyncio.Event()
+        self.problems = Problems()
+        self._connection = connection
+        self._store = store
+        self._kinds = tuple(kinds)
+        self._pods_of_node = pods_of_node
+        self._timing = timing or ApiTiming()
+        self._unlisted = {cls.KIND for cls in self._kinds}
+
+    async def run(self) -> None:
+        """Follow all kinds until cancelled. Never raises because of the API server: it is tried again for ever."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for cls in self._kinds:
+                    group.create_task(self._follow(cls), name=f"follow {cls.KIND}")
+        finally:
+            await self._connection.close()
+
+    async def _follow(self, cls: type[Object]) -> None:
+        failures = 0
+        version: str | None = None  # None: list first
+        while True:
+            began = time.monotonic()
+            try:
+                if version is None:
+                    version = await self._list(cls)
+                    failures = 0
+                version, moved = await self._watch(cls, version)
+                # A server that ends each watch at once must not be asked in a tight loop.
+                failures = 0 if moved or time.monotonic() - began > self._timing.retry_seconds else failures + 1
+            except _Gone:
+                log.info("%s: the version we have is too old; listing again", cls.KIND)
+                version = None
+                failures += 1  # forgotten once the list is there
+            except (ApiFailed, BadWire) as error:
+                failures += 1
+                self._failed(cls, error, failures)
+            if failures:
+                await asyncio.sleep(self._pause(failures))
+
+    def _pause(self, failures: int) -> float:
+        # Drawn from the whole range: clients cut off together must not come back together.
+        longest = min(self._timing.retry_seconds_max, self._timing.retry_seconds * 2 ** min(failures - 1, 16))
+        return random.uniform(longest / 4, longest)
+
+    # -- list
+
+    async def _list(self, cls: type[Object]) -> str:
+        """Make the store equal to what the server has; return the version of it."""
+        query = {"limit": str(self._timing.page_objects), **self._selector(cls)}
+        found: list[Object | Bad] = []
+        while True:
+            try:
+                page = read_page(cls, await self._connection.get(path_of(cls), query))
+            except ApiFailed as error:
+                if error.status == GONE:  # the token for the next part is older than what the server remembers
+                    raise _Gone from None
+                raise
+            found += page.objects
+            if not page.more:
+                break
+            query["continue"] = page.more
+        self._replace(cls, found)
+        self.problems.replace(("kind", cls.KIND), ())
+        self._unlisted.discard(cls.KIND)
+        log.debug("%s: %d objects listed at version %s", cls.KIND, len(found), page.version)
+        if not self._unlisted and not self.synced.is_set():
+            log.info("all objects have been listed")
+            self.synced.set()
+        return page.version
+
+    def _replace(self, cls: type[Object], found: Sequence[Object | Bad]) -> None:
+        there = {each.key for each in found}
+        for key in self._store.keys(cls.KIND):
+            if key not in there:
+                self.problems.replace(key, ())
+        now: list[Object] = []
+        for each in found:
+            good = self._judged(each)
+            if good is not None:
+                now.append(good)
+        self._store.replace_kind(cls, now)
+
+    def _judged(self, found: Object | Bad) -> Object | None:
+        """The object, or for a bad one its last good version, if there was one."""
+        if not isinstance(found, Bad):
+            self.problems.replace(found.key, ())
+            return found
+        last = self._store.find(found.key)
+        note = "; the last good version stays in use" if last is not None else ""
+        why = found.why
+        for problem in self.problems.replace(
+            found.key, [Problem(str(found.key), why.field, why.reason + note, why.advice)]
+        ):
+            log.warning("%s", problem)
+        return last
+
+    # -- watch
+
+    async def _watch(self, cls: type[Object], version: str) -> tuple[str, bool]:
+        """Follow changes until the server ends the watch; return the version reached, and whether anything came."""
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(round(random.uniform(1, 2) * self._timing.watch_seconds)),
+            **self._selector(cls),
+        }
+        lines = Lines()
+        moved = False
+        try:
+            async with self._connection.stream(path_of(cls), query, self._timing.idle_seconds) as pieces:
+                self.problems.replace(("kind", cls.KIND), ())
+                async for piece in pieces:
+                    for line in lines.feed(piece):
+                        version = self._apply(cls, line) or version
+                        moved = True
+        except ApiFailed as error:
+            if error.status == GONE:
+                raise _Gone from None
+            if error.status or not moved:
+                raise
+            log.debug("%s: watch cut: %s", cls.KIND, error)
+        return version, moved
+
+    def _apply(self, cls: type[Object], line: bytes) -> str:
+        """Bring one event into the store; return its version. Raises _Gone, ApiFailed, BadWire."""
+        event = read_event(cls, line)
+        if isinstance(event, Changed):
+            good = self._judged(event.found)
+            if good is not None:
+                self._store.put(good)
+        elif isinstance(event, Deleted):
+            self.problems.replace(event.key, ())
+            self._store.remove(event.key)
+        elif isinstance(event, Refused):
+            if event.code == GONE:
+                raise _Gone
+            raise ApiFailed(event.code, event.message)
+        else:
+            assert isinstance(event, Bookmark)
+        return event.version
+
+    # -- both
+
+    def _selector(self, cls: type[Object]) -> dict[str, str]:
+        if cls is Pod and self._pods_of_node is not None:
+            return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
+        return {}
+
+    def _failed(self, cls: type[Object], error: ApiFailed | BadWire, failures: int) -> None:
+        plural = path_of(cls).rpartition("/")[2]
+        if isinstance(error, ApiFailed) and error.status in (401, 403):
+            advice = f"let our account list and watch {plural}: kubectl auth can-i list {plural} --as=ACCOUNT"
+            if error.status == 401:
+                advice = "renew the credentials: the token or certificate is not accepted"
+        else:
+            advice = "it is tried again; what was known stays in use"
+        for problem in self.problems.replace(("kind", cls.KIND), [Problem("API server", plural, str(error), advice)]):
+            log.warning("%s", problem)
+        log.debug("%s: try %d failed: %s", plural, failures, error)

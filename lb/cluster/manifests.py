@@ -1,0 +1,288 @@
+"""Source: a folder of YAML and JSON manifests, watched.
+
+Reads and watches only; what the text means is `documents.py`, what the files say together is `folder.py`.
+
+Files are looked at one by one when the kernel names them. Whatever it does not name (a symlink swapped under a
+Kubernetes ConfigMap volume, a lost event, a network file system) is found by comparing the files' signatures with those
+last read: at once when anything that is no plain manifest changes, and every RESCAN_SECONDS.
+"""
+
+import asyncio
+import logging
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+
+import watchfiles
+
+from lb.cluster.documents import Check, Document, Placed, read_documents
+from lb.cluster.folder import STATUS_FOLDER, FolderState
+from lb.cluster.problems import Problem, Problems
+from lb.cluster.store import ObjectStore
+from lb.cluster.validate import validate, validate_status
+
+log = logging.getLogger(__name__)
+logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it would report every event
+
+SUFFIXES = (".yaml", ".yml", ".json")
+NOT_OBJECTS = frozenset(("kustomization.yaml", "kustomization.yml"))
+"""Files of other tools that live beside manifests and need no `kind`."""
+
+FILE_BYTES_MAX = 256 * 1024 * 1024
+BURST_MILLISECONDS = 25
+"""Events that follow each other faster than this are one burst, read once."""
+TICK_MILLISECONDS = 300
+FRESH_SECONDS = 0.25
+"""A file written less than this ago may be half written: what is missing from it is believed only later."""
+RACY_SECONDS = 0.05
+"""A file written so shortly before it was read may change again without its times showing it."""
+RESCAN_SECONDS = 30.0
+
+Signature = tuple[int, int, int, int]
+"""Device, inode, modification time in ns, size: what changes when a file is written to or replaced."""
+_UNSURE: Signature = (0, 0, 0, 0)
+
+
+class FolderUnreadable(Exception):
+    """The folder is not there or may not be read; the text says what to do."""
+
+
+class ManifestFolder:
+    """Keeps a store equal to the manifests in a folder and its sub-folders.
+
+    `synced` is set once all files have been read. `problems` holds what is wrong with them now, by file.
+    """
+
+    def __init__(self, folder: Path, store: ObjectStore) -> None:
+        self.folder = folder
+        self.synced = asyncio.Event()
+        self.problems = Problems()
+        prefix = f"{folder}/"
+        self._state = FolderState(store, self.problems, prefix)
+        self._signatures: dict[str, Signature] = {}
+        self._recheck: set[str] = set()
+
+    def load(self) -> None:
+        """Read everything now, without watching. Raises FolderUnreadable."""
+        self.require()
+        for path in sorted(self._differences()):
+            self._take(path, *_read(self.folder / path, {}, _check_of(path)))
+
+    async def run(self) -> None:
+        """Read everything, then follow changes until cancelled. Raises FolderUnreadable, at the start only."""
+        self.require()
+        await self._look(None)
+        self.synced.set()
+        log.info("%s: %d files read, %d problems", self.folder, len(self._signatures), len(self.problems))
+        scanned = 0.0  # the first tick looks at everything: the watch began after the reading above
+        async for paths in self._changes():
+            now = time.monotonic()
+            if paths is None or now - scanned > RESCAN_SECONDS:
+                scanned = now
+                await self._look(None)
+            elif paths or self._recheck:
+                await self._look(paths | self._recheck)
+
+    # -- looking
+
+    async def _look(self, paths: set[str] | None) -> None:
+        """Read what has changed: among these paths, or anywhere."""
+        if paths is None:
+            self._recheck |= await asyncio.to_thread(self._differences)
+            paths = self._recheck
+        for path in sorted(paths):
+            self._recheck.discard(path)
+            # Reading is done beside the loop, so that a large file does not hold up what else runs in it.
+            read = await asyncio.to_thread(_read, self.folder / path, dict(self._state.known(path)), _check_of(path))
+            _log(self._take(path, *read))
+
+    def _take(self, path: str, placed: "list[Placed] | _Unreadable | None", signature: Signature) -> Iterable[Problem]:
+        age = time.time() - signature[2] / 1e9
+        if placed is None:
+            self._signatures.pop(path, None)
+            return self._state.forget(path)
+        self._signatures[path] = signature if age > RACY_SECONDS else _UNSURE
+        if isinstance(placed, _Unreadable):
+            return self._state.complain(path, placed.reason, placed.advice)
+        new, kept = self._state.take(path, placed, keep_missing=0 <= age < FRESH_SECONDS)
+        if kept:
+            self._recheck.add(path)
+        return new
+
+    def _differences(self) -> set[str]:
+        """Paths that are new, gone or not as they were when last read."""
+        if not self.folder.is_dir():  # taken away while we run: what was there stays until it is back
+            return set()
+        there = dict(_walk(self.folder, "", set()))
+        changed = {path for path, signature in there.items() if self._signatures.get(path) != signature}
+        return changed | (self._signatures.keys() - there.keys())
+
+    def require(self) -> None:
+        """Raises FolderUnreadable unless the folder is there and may be read."""
+        try:
+            with os.scandir(self.folder):
+                return
+        except FileNotFoundError:
+            advice = "create it, or name another with -f"
+        except NotADirectoryError:
+            raise FolderUnreadable(f"{self.folder} is not a folder; name the folder that holds it") from None
+        except OSError as error:
+            raise FolderUnreadable(f"{self.folder} cannot be read: {error.strerror}; check its permissions") from None
+        raise FolderUnreadable(f"{self.folder} does not exist; {advice}")
+
+    # -- being told
+
+    async def _changes(self) -> AsyncIterator[set[str] | None]:
+        """Yield the paths of manifests that may have changed; None if anything may have; an empty set now and then."""
+        while True:
+            yield None
+            watched = _identity(self.folder)
+            try:
+                async for paths in self._watch():
+                    yield paths
+                    if _identity(self.folder) != watched:
+                        break
+            except (OSError, RuntimeError) as error:
+                # Most often the limit of inotify instances or watches.
+                log.warning(
+                    "%s cannot be watched (%s): looking at it every second; raise fs.inotify.max_user_instances "
+                    "and fs.inotify.max_user_watches",
+                    self.folder,
+                    error,
+                )
+                for _ in range(60):
+                    await asyncio.sleep(1)
+                    yield None
+            await self._wait_for_folder()
+
+    async def _watch(self) -> AsyncIterator[set[str] | None]:
+        root = str(self.folder.resolve())
+        first = True
+        async for changes in watchfiles.awatch(
+            root,
+            watch_filter=None,
+            debounce=10 * BURST_MILLISECONDS,
+            step=BURST_MILLISECONDS,
+            rust_timeout=TICK_MILLISECONDS,
+            yield_on_timeout=True,
+        ):
+            yield None if first else self._named(root, (path for _, path in changes))
+            first = False
+
+    def _named(self, root: str, changed: Iterable[str]) -> set[str] | None:
+        """The manifests among changed paths; None if something else may mean that any has changed."""
+        paths = set()
+        for full in changed:
+            path = os.path.relpath(full, root)
+            if _is_manifest(path) and not os.path.islink(full) and not os.path.isdir(full):
+                paths.add(path)
+            elif os.path.islink(full) or os.path.isdir(full) or not os.path.splitext(path)[1]:
+                # A folder, a link, or something that is gone and may have been one.
+                return None
+        return paths
+
+    async def _wait_for_folder(self) -> None:
+        origin = "folder"
+        if not self.folder.is_dir():
+            reason = "the folder is gone; what was in it stays in use"
+            _log(self.problems.replace(origin, [Problem(str(self.folder), "", reason, "put it back")]))
+            while not self.folder.is_dir():  # noqa: ASYNC110  (nobody tells when a folder appears)
+                await asyncio.sleep(TICK_MILLISECONDS / 1000)
+        self.problems.replace(origin, ())
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+class _Unreadable:
+    def __init__(self, reason: str, advice: str) -> None:
+        self.reason, self.advice = reason, advice
+
+
+def _is_manifest(path: str) -> bool:
+    """True for what is read: hidden files and folders, editors' backups and swap files are not."""
+    *folders, name = path.split("/")
+    if folders[:1] == [STATUS_FOLDER]:
+        folders = folders[1:]
+    if any(each.startswith(".") for each in (*folders, name)):
+        return False
+    return name.endswith(SUFFIXES) and not name.startswith("#") and name not in NOT_OBJECTS
+
+
+def _walk(root: Path, below: str, seen: set[tuple[int, int]]) -> Iterable[tuple[str, Signature]]:
+    """Yield (path, signature) of all manifests. Links are followed, except into folders we are in already (`seen`)."""
+    try:
+        entries = list(os.scandir(root / below))
+    except OSError as error:
+        if below:
+            log.warning("%s cannot be read: %s", root / below, error.strerror)
+        return
+    for entry in entries:
+        path = f"{below}{entry.name}"
+        try:
+            found = entry.stat()
+        except OSError:  # gone meanwhile, or a link to nothing
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            hidden = entry.name.startswith(".") and path != STATUS_FOLDER
+            if not hidden and (found.st_dev, found.st_ino) not in seen:
+                yield from _walk(root, f"{path}/", seen | {(found.st_dev, found.st_ino)})
+        elif stat.S_ISREG(found.st_mode) and _is_manifest(path):
+            yield path, _signature(found)
+
+
+def _signature(found: os.stat_result) -> Signature:
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _read(
+    full: Path, known: Mapping[str, Document], check: Check
+) -> "tuple[list[Placed] | _Unreadable | None, Signature]":
+    """Read one file: its documents, why it cannot be read, or None if it is not there."""
+    signature = _UNSURE
+    try:
+        with full.open("rb") as file:
+            found = os.fstat(file.fileno())
+            signature = _signature(found)
+            if not stat.S_ISREG(found.st_mode):
+                return None, signature
+            if found.st_size > FILE_BYTES_MAX:
+                return _Unreadable(f"is larger than {FILE_BYTES_MAX} bytes", "split it"), signature
+            data = file.read()
+        text = data.decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None, signature
+    except OSError as error:
+        return _Unreadable(f"cannot be read: {error.strerror}", "check its permissions"), _signature_or(full)
+    except UnicodeDecodeError as error:
+        return _Unreadable(f"is not UTF-8 text: byte {error.start}", "save it as UTF-8"), signature
+    if full.suffix == ".json":
+        # JSON may be indented by tabs, which YAML forbids; inside its strings there are none.
+        text = text.replace("\t", " ")
+    return read_documents(text, known, check), signature
+
+
+def _check_of(path: str) -> Check:
+    return validate_status if path.startswith(STATUS_FOLDER + "/") else validate
+
+
+def _signature_or(full: Path) -> Signature:
+    try:
+        return _signature(full.stat())
+    except OSError:
+        return _UNSURE
+
+
+def _log(new: Iterable[Problem]) -> None:
+    for problem in new:
+        log.warning("%s", problem)
