@@ -1,0 +1,186 @@
+"""`causeway serve`, `causeway ingress` and `causeway check`: what the flags are called and what they mean."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from ingress.listeners import Address, BadAddress, read_address
+from ingress.publish import StatusPublisher
+from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, Selection
+from ingress.routes.compile import KINDS, RoutingTable
+from ingress.routes.flags import FlagRoute, objects_of
+from ingress.routes.model import Endpoint
+from ingress.start import WORKERS_MAX, FlagSource, Listening, start
+from ingress.targets import read_endpoints, read_route
+from lb.cluster.manifests import FolderUnreadable, ManifestFolder
+from lb.cluster.objects import KINDS as ALL_KINDS
+from lb.cluster.source import Source, open_source
+from lb.cluster.store import ObjectStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_HTTP = Address("", 8080)
+
+
+def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """A callback that reads a flag's text; what is wrong with it becomes a usage error that names the flag."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        try:
+            if isinstance(value, tuple):
+                return tuple(map(read, value))
+            return None if value is None else read(value)
+        except BadAddress as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+    return callback
+
+
+_ADDRESS = _reads(read_address)
+
+
+def _listening(command: F) -> F:
+    """The flags that both forms of the proxy have."""
+    for option in reversed(
+        (
+            click.option("--http", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTP),
+            click.option("--https", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTPS),
+            click.option("--admin", callback=_ADDRESS, metavar="ADDR", help=_ADMIN),
+            click.option("--workers", type=click.IntRange(1, 256), metavar="N", help=_WORKERS),
+            click.option("--drain", type=click.FloatRange(0), default=30.0, show_default=True, help=_DRAIN),
+            click.option("-v", "--verbose", is_flag=True, help="Log more."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+_HTTP = "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Repeatable."
+_HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
+_ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password: keep it private)."
+_WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
+_DRAIN = "Seconds that requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
+
+
+@click.command(short_help="Standalone reverse proxy.")
+@click.option("-f", "--manifests", type=click.Path(path_type=Path), metavar="DIR", help="Serve the Ingresses in DIR.")
+@click.option("--from", "from_", callback=_ADDRESS, multiple=True, metavar="ADDR", help="The same as --http.")
+@click.option(
+    "--to", callback=_reads(read_endpoints), multiple=True, metavar="ADDR[,ADDR...]", help="Send every request here."
+)
+@click.option(
+    "--route",
+    "routes",
+    callback=_reads(read_route),
+    multiple=True,
+    metavar="HOST/PATH=ADDR[,ADDR...]",
+    help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
+)
+@_listening
+def serve(
+    manifests: Path | None,
+    from_: tuple[Address, ...],
+    to: tuple[tuple[Endpoint, ...], ...],
+    routes: tuple[FlagRoute, ...],
+    **listening: Any,
+) -> None:
+    """Reverse proxy without Kubernetes: Ingress rules from a folder of manifests, or none at all.
+
+    \b
+      causeway serve --from 127.0.0.1:8080 --to 127.0.0.1:9000 --to 127.0.0.1:9001
+      causeway serve --route shop.example.com/api=10.0.0.7:8080 --to 127.0.0.1:9000
+      causeway serve -f DIR --http :8080 --https :8443
+
+    DIR holds plain Kubernetes YAML (Ingress, Service, EndpointSlice, Secret); changes are taken up at once. Ingresses
+    without a class are served, and every one if DIR has no IngressClass. Without --http, --from and --https it
+    listens on :8080, all addresses.
+    """
+    if manifests is None and not to and not routes:
+        raise click.UsageError("nothing to serve: give -f DIR, or --to ADDRESS:PORT, or --route HOST/PATH=ADDRESS:PORT")
+    selection = Selection(classless=True, standalone=True)
+    endpoints = tuple(dict.fromkeys(endpoint for each in to for endpoint in each))
+
+    if not (from_ or listening["http"] or listening["https"]):
+        listening["http"] = (DEFAULT_HTTP,)
+    store, source = ObjectStore(), cast(Source, FlagSource())
+    if manifests is not None:
+        opened = open_source(manifests, None)
+        store, source = opened.store, opened.source
+    for found in objects_of(endpoints, routes, selection.annotation_classes[0]):
+        store.put(found)
+    start(store, source, selection, Listening(from_=from_, **listening))
+
+
+@click.command(short_help="The same proxy as an Ingress controller.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Default: in-cluster.")
+@click.option(
+    "--publish-status-address",
+    metavar="ADDR[,ADDR...]",
+    help="Write these addresses or names into the status of the Ingresses served.",
+)
+@click.option(
+    "--controller-class",
+    multiple=True,
+    default=(OWN_CONTROLLER, NGINX_CONTROLLER),
+    show_default=True,
+    help="Serve Ingresses whose IngressClass has this spec.controller. Repeatable.",
+)
+@click.option(
+    "--ingress-class",
+    multiple=True,
+    default=("nginx", "causeway"),
+    show_default=True,
+    help="Serve Ingresses whose annotation kubernetes.io/ingress.class has this value. Repeatable.",
+)
+@click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
+@click.option(
+    "--drain-delay",
+    type=click.FloatRange(0),
+    default=3.0,
+    show_default=True,
+    help="Seconds to go on accepting after SIGTERM while /readyz says no already, so that load balancers notice first.",
+)
+@_listening
+def ingress(
+    kubeconfig: Path | None,
+    publish_status_address: str | None,
+    controller_class: tuple[str, ...],
+    ingress_class: tuple[str, ...],
+    watch_ingress_without_class: bool,
+    **listening: Any,
+) -> None:
+    """Ingress controller: the proxy of `causeway serve` with the API server as its source."""
+    if not listening["http"] and not listening["https"]:
+        raise click.UsageError("nothing to listen on: give --http ADDR, --https ADDR or both, as in --http :80")
+    selection = Selection(
+        controllers=controller_class, annotation_classes=ingress_class, classless=watch_ingress_without_class
+    )
+    addresses = [each.strip() for each in (publish_status_address or "").split(",") if each.strip()]
+    opened = open_source(None, kubeconfig, kinds=KINDS)
+    publisher = StatusPublisher(opened.status, addresses) if addresses else None
+    start(opened.store, opened.source, selection, Listening(**listening), publisher)
+
+
+@click.command(short_help="Validate manifests.")
+@click.option("-f", "--manifests", type=click.Path(path_type=Path), metavar="DIR", required=True, help="The folder.")
+def check(manifests: Path) -> None:
+    """Read the manifests in DIR and print everything that is wrong with them; exit 1 if there is anything."""
+    store = ObjectStore()
+    folder = ManifestFolder(manifests, store)
+    logging.disable(logging.WARNING)  # the problems are printed below, once
+    try:
+        folder.load()
+    except FolderUnreadable as error:
+        raise click.UsageError(f"-f {error}") from None
+    table = RoutingTable(store, Selection(classless=True, standalone=True))
+    table.update(None)
+    problems = [*folder.problems, *table.problems]
+    for problem in problems:
+        click.echo(str(problem))
+    count = sum(map(store.count, ALL_KINDS.values()))
+    click.echo(f"{count} objects, {len(table.hosts)} hosts, {len(problems)} problems", err=True)
+    sys.exit(1 if problems else 0)

@@ -1,0 +1,165 @@
+"""The addresses we listen on: reading them from flags, and binding them.
+
+Each listener has one socket per worker (SO_REUSEPORT: the kernel spreads connections over them). The supervisor keeps
+all of them open, so that the connections queued at a worker that dies wait for the one that takes its place.
+"""
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+
+class BadAddress(ValueError):
+    """The text is not an address; the message says what to write."""
+
+
+class CannotListen(Exception):
+    """The address cannot be had; the message names the flag and says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address as a flag has it. An empty host means all addresses of the machine."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_address(text: str) -> Address:
+    """Read "127.0.0.1:8080", "[::1]:8080", "localhost:8080", ":8080" or "8080"."""
+    if "://" in text:
+        raise BadAddress(f'"{text}": leave out {text.partition("://")[0]}://, write ADDRESS:PORT')
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+        _check_ipv6(text, host)
+    elif ":" in host:
+        raise BadAddress(f'"{text}": write an IPv6 address in brackets, as in [::1]:8080')
+    elif not colon and not text.isdigit():
+        raise BadAddress(f'"{text}" has no port; write ADDRESS:PORT, as in 127.0.0.1:8080, [::1]:8080 or :8080')
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise BadAddress(f'"{text}": "{port}" is not a port; use 0 to 65535')
+    return Address("" if host == "*" else host, int(port))
+
+
+def _check_ipv6(text: str, host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        raise BadAddress(f'"{text}": {host} is not an IPv6 address') from None
+
+
+@dataclass(slots=True)
+class Listener:
+    """One bound address: a socket per worker."""
+
+    flag: str
+    tls: bool
+    address: Address
+    sockets: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def port(self) -> int:
+        return int(self.sockets[0].getsockname()[1])
+
+    def __str__(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{Address(self.address.host, self.port)}"
+
+    def close(self) -> None:
+        for each in self.sockets:
+            each.close()
+
+
+def open_listeners(wanted: Sequence[tuple[str, bool, Address]], workers: int) -> list[Listener]:
+    """Bind and listen on every (flag, tls, address), with a socket for each worker.
+
+    Raises CannotListen; nothing stays open then.
+    """
+    opened: list[Listener] = []
+    try:
+        for flag, tls, address in wanted:
+            opened += _open(flag, tls, address, workers)
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def open_admin(flag: str, address: Address) -> socket.socket:
+    """One listening socket for the admin endpoint. Raises CannotListen."""
+    family, host = _families(flag, address)[0]
+    try:
+        return _bind(family, host, address.port, first=True)
+    except OSError as error:
+        raise CannotListen(_advice(flag, address, error)) from None
+
+
+def _open(flag: str, tls: bool, address: Address, workers: int) -> Iterator[Listener]:
+    """All addresses means two listeners: IPv4 clients keep their plain address in forwarded fields and logs."""
+    port = address.port
+    for family, host in _families(flag, address):
+        listener = Listener(flag, tls, Address(host, port))
+        try:
+            for _ in range(workers):
+                listener.sockets.append(_bind(family, host, port, first=not listener.sockets))
+                port = listener.port
+        except OSError as error:
+            listener.close()
+            if not address.host and family == socket.AF_INET6 and error.errno != errno.EADDRINUSE:
+                continue  # a machine without IPv6
+            raise CannotListen(_advice(flag, address, error)) from None
+        yield listener
+
+
+def _families(flag: str, address: Address) -> list[tuple[socket.AddressFamily, str]]:
+    if not address.host:
+        return [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")]
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotListen(f"{flag} {address}: {address.host} is not known ({error.strerror})") from None
+    every = list(dict.fromkeys((socket.AddressFamily(family), str(where[0])) for family, _, _, _, where in found))
+    return every[:1] if address.port == 0 else every
+
+
+def _bind(family: socket.AddressFamily, host: str, port: int, *, first: bool) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if not first:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((host, port))
+        if first:
+            # Only now: bound with it, a second `causeway serve` would silently share the port with the first.
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.listen(BACKLOG)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def _advice(flag: str, address: Address, error: OSError) -> str:
+    what = f"{flag} {address}"
+    if error.errno == errno.EADDRINUSE:
+        look = f"ss -ltnp 'sport = :{address.port}'"
+        return f"{what}: another program listens there (see {look}); stop it or choose another port"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{what}: not allowed; ports below 1024 need root or CAP_NET_BIND_SERVICE. "
+            f"Choose a higher port: {flag} {Address(address.host, address.port + 8000)}"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{what}: this machine has no such address (see ip address); use :{address.port} for all of them"
+    return f"{what}: {error.strerror}"

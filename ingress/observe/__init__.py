@@ -1,0 +1,1 @@
+"""What an operator can see from outside: health, metrics, the live routes."""

@@ -1,0 +1,86 @@
+"""The admin endpoint (--admin): health, readiness, metrics and the live routes, in the supervisor process."""
+
+import asyncio
+import socket
+from typing import TYPE_CHECKING
+
+import msgspec
+from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ingress.observe.metrics import exposition
+from ingress.routes.compile import RoutingTable
+
+if TYPE_CHECKING:
+    from ingress.run import Proxy
+
+
+class AdminEndpoint:
+    """Answers on one listening socket; takes nothing but GET and changes nothing."""
+
+    def __init__(self, proxy: "Proxy", listening: socket.socket) -> None:
+        self.proxy = proxy
+        self.listening = listening
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        runner = web.AppRunner(self.application(), access_log=None)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, self.listening).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    def application(self) -> web.Application:
+        application = web.Application()
+        for path, answer in (
+            ("/healthz", self.healthz),
+            ("/readyz", self.readyz),
+            ("/metrics", self.metrics),
+            ("/routes", self.routes),
+        ):
+            application.router.add_get(path, answer)
+        return application
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """The supervisor's loop turns."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """Send requests here, or why not."""
+        reason = self.proxy.not_ready
+        return web.Response(status=503 if reason else 200, text=f"{reason or 'ok'}\n")
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        """Prometheus text format."""
+        await self.proxy.refresh_stats()
+        return web.Response(body=exposition(self.proxy), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def routes(self, _request: web.Request) -> web.Response:
+        """The live tables as JSON."""
+        problems = [*self.proxy.plan.source.problems, *self.proxy.table.problems]
+        answer = {"routes": describe_routes(self.proxy.table), "problems": [msgspec.to_builtins(p) for p in problems]}
+        return web.Response(body=msgspec.json.format(msgspec.json.encode(answer)), content_type="application/json")
+
+
+def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
+    """Every route with where it comes from and where it leads to, by host; "*" stands for every other host."""
+    return [
+        {
+            "host": route.host or "*",
+            "path": route.path,
+            "type": route.kind,
+            "ingress": route.ingress,
+            "field": route.field,
+            "backend": route.backend,
+            "endpoints": [_shown(*endpoint) for endpoint in table.backends[route.backend].endpoints],
+            "state": table.backends[route.backend].state,
+        }
+        for host in sorted(table.hosts)
+        for route in table.hosts[host].routes
+    ]
+
+
+def _shown(ip: str, port: int) -> str:
+    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

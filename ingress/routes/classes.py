@@ -1,0 +1,73 @@
+"""Is this Ingress ours? The rules of IngressClass and of the annotation that came before it."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from lb.cluster.objects import Ingress, IngressClass
+
+OWN_CONTROLLER = "causeway.dev/ingress-controller"
+NGINX_CONTROLLER = "k8s.io/ingress-nginx"
+"""Accepted as well: clusters that move from ingress-nginx keep their IngressClass as it is."""
+
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+DEFAULT_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
+
+FindClass = Callable[[str], IngressClass | None]
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which Ingresses to serve."""
+
+    controllers: tuple[str, ...] = (OWN_CONTROLLER, NGINX_CONTROLLER)
+    """IngressClass.spec.controller values that mean us."""
+    annotation_classes: tuple[str, ...] = ("nginx", "causeway")
+    """Values of the kubernetes.io/ingress.class annotation that mean us."""
+    classless: bool = False
+    """Serve an Ingress that names no class."""
+    standalone: bool = False
+    """A folder instead of an API server. Nobody fills in the default class there, so it is looked up here; and where
+    the folder has no IngressClass at all, a class name says nothing, so every Ingress is served."""
+
+
+def refusal(ingress: Ingress, find: FindClass, defaults: Iterable[IngressClass], selection: Selection) -> str:
+    """Why this Ingress is not ours, as the rest of a sentence that begins with its name; "" if it is ours.
+
+    `defaults` are the classes there are; only those with the default annotation count, and only in standalone mode.
+    Source: kubernetes.io, "Ingress", IngressClass; spec.ingressClassName beats the annotation.
+    """
+    name = ingress.spec.ingress_class_name
+    annotation = ingress.annotations.get(CLASS_ANNOTATION) or None
+    known = list(defaults) if selection.standalone else []
+    if not name and annotation is None and selection.standalone:
+        name = next((each.metadata.name for each in sorted(known, key=_name) if is_default(each)), None)
+    if name:
+        return _refusal_by_class(name, find, selection, any_class=selection.standalone and not known)
+    if annotation is not None:
+        if annotation in selection.annotation_classes or (selection.standalone and not known):
+            return ""
+        return (
+            f'has the annotation {CLASS_ANNOTATION}: "{annotation}"; '
+            f"served here: {', '.join(selection.annotation_classes)}"
+        )
+    return "" if selection.classless else "names no class (spec.ingressClassName)"
+
+
+def is_default(found: IngressClass) -> bool:
+    return found.annotations.get(DEFAULT_ANNOTATION) == "true"
+
+
+def _refusal_by_class(name: str, find: FindClass, selection: Selection, *, any_class: bool) -> str:
+    found = find(name)
+    if found is None:
+        return "" if any_class else f'names the IngressClass "{name}", which does not exist'
+    if found.spec.controller in selection.controllers:
+        return ""
+    return (
+        f'names the IngressClass "{name}" of the controller "{found.spec.controller}"; '
+        f"served here: {', '.join(selection.controllers)}"
+    )
+
+
+def _name(found: IngressClass) -> str:
+    return found.metadata.name

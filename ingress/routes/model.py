@@ -1,0 +1,103 @@
+"""The one intermediate form: what Ingress rules (later annotations and Gateway API) compile to.
+
+Three tables, each replaced entry by entry: hosts (change rarely), backends (their endpoints change all the time) and
+certificates. A route names its backend by key, so that an endpoint that comes or goes touches no route.
+"""
+
+import msgspec
+
+from lb.cluster.problems import Problem
+
+Endpoint = tuple[str, int]
+"""Address and port of one pod."""
+
+EVERY_HOST = ""
+"""The host table that answers for every host without a table of its own."""
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Requests to one path (or below it) of one host go to one backend."""
+
+    id: int
+    """Names the route in the counters of the workers. Never used again for another route."""
+    host: str
+    """"shop.example.com", "*.example.com" (exactly one label), or EVERY_HOST. Lower case."""
+    path: str
+    exact: bool
+    """True: this path only. False: this path and, by whole segments, everything below it."""
+    backend: str
+    """The key of a Backend."""
+    ingress: str
+    """The Ingress it comes from, "shop/web"."""
+    field: str
+    """Where in that Ingress: "spec.rules[0].http.paths[1]" or "spec.defaultBackend"."""
+    default: bool = False
+    """A default backend: every other route of the host that matches comes before it."""
+
+    @property
+    def kind(self) -> str:
+        """What people call it: Exact, Prefix, or default."""
+        return "default" if self.default else "Exact" if self.exact else "Prefix"
+
+
+class HostTable(msgspec.Struct, frozen=True):
+    """All routes of one host. Swapped as a whole."""
+
+    host: str
+    routes: tuple[Route, ...]
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One port of one Service, as rules refer to it, with the endpoints that may answer now."""
+
+    namespace: str
+    service: str
+    port: str
+    """As the rule has it: a number or a name."""
+    endpoints: tuple[Endpoint, ...] = ()
+    total: int = 0
+    """How many endpoints there are, ready or not."""
+    wrong: str = ""
+    """Why there can be no endpoints, for an operator to correct: "Service shop/cart does not exist"."""
+    advice: str = ""
+
+    @property
+    def key(self) -> str:
+        return backend_key(self.namespace, self.service, self.port)
+
+    @property
+    def state(self) -> str:
+        """One line for people: "2 of 3 endpoints ready"."""
+        if self.wrong:
+            return self.wrong
+        return f"{len(self.endpoints)} of {self.total} endpoints ready" if self.total else "no endpoints"
+
+
+def backend_key(namespace: str, service: str, port: str) -> str:
+    return f"{namespace}/{service}:{port}"
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """What a TLS client is shown for one host (EVERY_HOST: if no other fits). Both parts in PEM."""
+
+    host: str
+    secret: str
+    """Where it comes from, "shop/shop-tls"."""
+    chain_pem: bytes
+    key_pem: bytes
+
+    def __repr__(self) -> str:
+        """Without the private key: this ends up in logs and test reports."""
+        return f"Certificate(host={self.host!r}, secret={self.secret!r})"
+
+
+class Changes(msgspec.Struct):
+    """What is different since the last update. None: the entry is gone."""
+
+    hosts: dict[str, HostTable | None] = msgspec.field(default_factory=dict)
+    backends: dict[str, Backend | None] = msgspec.field(default_factory=dict)
+    certificates: dict[str, Certificate | None] = msgspec.field(default_factory=dict)
+    new_problems: list[Problem] = msgspec.field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.hosts or self.backends or self.certificates)

@@ -1,0 +1,162 @@
+"""The proxy as a whole, from start to drained stop: source, controller, workers, admin endpoint, signals."""
+
+import asyncio
+import logging
+import signal
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from ingress.controller import Controller
+from ingress.listeners import Listener
+from ingress.observe.admin import AdminEndpoint
+from ingress.observe.metrics import Totals
+from ingress.publish import StatusPublisher
+from ingress.routes.classes import Selection
+from ingress.routes.compile import KINDS, RoutingTable
+from ingress.routes.model import Certificate
+from ingress.supervisor import Supervisor
+from lb.cluster.source import Source
+from lb.cluster.store import ObjectStore
+from lb.reconcile import reconcile_forever
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.01
+"""How long changes are gathered: long enough for the objects of one file, short enough for an endpoint that leaves."""
+DRIFT_SECONDS = 600.0
+STATS_PERIOD_SECONDS = 5.0
+"""How often workers are asked what they have counted: so much is lost of the counts of one that is killed."""
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """What the command line has asked for, with everything open that could fail to open."""
+
+    store: ObjectStore
+    source: Source
+    selection: Selection
+    listeners: list[Listener]
+    workers: int
+    admin: socket.socket | None = None
+    publisher: StatusPublisher | None = None
+    default_certificate: Certificate | None = None
+    drain_delay_seconds: float = 0.0
+    drain_seconds: float = 30.0
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Stop:
+    """Signals: the first asks for an orderly end, the second for one at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def take(self, name: str) -> None:
+        if self.asked.is_set():
+            log.warning("%s again: ending at once", name)
+            self.at_once.set()
+        else:
+            log.info("%s: draining", name)
+            self.asked.set()
+
+
+class Proxy:
+    """Everything that runs in the supervisor process."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.table = RoutingTable(plan.store, plan.selection)
+        self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot, settings=plan.settings)
+        self.controller = Controller(self.table, self.supervisor.publish, default_certificate=plan.default_certificate)
+        self.totals = Totals(self.table)
+        self.stop = Stop()
+        self.supervisor.on_lost.append(self.totals.take)
+        self.supervisor.on_refused_certificates.append(self.controller.refused_certificates)
+
+    def _snapshot(self, generation: int) -> Any:
+        return self.controller.snapshot(generation)
+
+    @property
+    def not_ready(self) -> str:
+        """Why no request should be sent here now; "" if all is well."""
+        if self.stop.asked.is_set():
+            return "draining"
+        if not self.plan.source.synced.is_set():
+            return "the objects have not been read yet"
+        if not self.supervisor.first_applied.is_set():
+            return "the workers do not serve the first tables yet"
+        return "" if self.supervisor.serving else "no worker is up"
+
+    async def run(self) -> bool:
+        """Serve until a signal asks for the end; return whether every request was finished. Raises what went wrong."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.take, number.name)
+        for listener in self.plan.listeners:
+            log.info("listening on %s", listener)
+        log.info("%d worker processes", self.plan.workers)
+        tasks = [asyncio.create_task(each) for each in self._parts()]
+        asked = asyncio.create_task(self.stop.asked.wait())
+        try:
+            await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()  # raises: none of them ends by itself
+            return await self._drain()
+        finally:
+            for task in (asked, *tasks):
+                task.cancel()
+            await asyncio.gather(asked, *tasks, return_exceptions=True)
+
+    def _parts(self) -> list[Any]:
+        plan = self.plan
+        parts = [
+            self.supervisor.run(),
+            plan.source.run(),
+            reconcile_forever(
+                plan.store,
+                KINDS,
+                self.controller.apply,
+                synced=plan.source.synced,
+                settle_seconds=SETTLE_SECONDS,
+                drift_seconds=DRIFT_SECONDS,
+            ),
+            self._count(),
+        ]
+        if plan.admin is not None:
+            parts.append(AdminEndpoint(self, plan.admin).run())
+        if plan.publisher is not None:
+            parts.append(plan.publisher.run(self.table, plan.source.synced))
+        return parts
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(STATS_PERIOD_SECONDS)
+            await self.refresh_stats()
+
+    async def refresh_stats(self) -> None:
+        """Bring the totals up to date with what the workers have counted."""
+        await self.supervisor.refresh_stats()
+        for worker in self.supervisor.workers.values():
+            self.totals.take(worker)
+
+    async def _drain(self) -> bool:
+        """Not ready any more; a moment later no new connections; then until the last request or the limit."""
+        at_once = asyncio.create_task(self.stop.at_once.wait())
+        try:
+            await asyncio.wait([at_once], timeout=self.plan.drain_delay_seconds)
+            drain = asyncio.create_task(self.supervisor.drain(self.plan.drain_seconds))
+            await asyncio.wait([at_once, drain], return_when=asyncio.FIRST_COMPLETED)
+            if not drain.done():
+                self.supervisor.end()
+                await drain
+                return False
+            if not drain.result():
+                log.warning("not every request was finished within %g s (--drain)", self.plan.drain_seconds)
+                return False
+            log.info("every request is finished")
+            return True
+        finally:
+            at_once.cancel()

@@ -1,0 +1,262 @@
+"""Keeps N worker processes alive and tells them what to serve.
+
+It owns the listening sockets (one per listener and worker) and hands each worker the ones of its slot. A worker that
+dies is replaced in its slot at once; connections that were queued there wait for the new one, none is refused.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ingress import wire
+from ingress.listeners import Listener
+from ingress.routes.model import Changes
+
+log = logging.getLogger(__name__)
+
+UNREAD_BYTES_MAX = 256 << 20
+"""A worker that lets this much lie unread hangs: it is replaced, so that the supervisor's memory stays bounded."""
+QUICK_DEATH_SECONDS = 1.0
+RESTART_SECONDS_MAX = 5.0
+FAILED_STARTS_MAX = 5
+STATS_SECONDS = 1.0
+
+Snapshot = Callable[[int], wire.Update]
+"""The whole tables under a generation number."""
+
+
+class WorkersFail(Exception):
+    """No worker comes up; what they said is on standard error."""
+
+
+class Worker:
+    """The supervisor's end of one worker process."""
+
+    def __init__(self, slot: int, process: "subprocess.Popen[bytes]") -> None:
+        self.slot = slot
+        self.process = process
+        self.applied = 0
+        """Generation of the tables it works with; 0: none yet."""
+        self.drained = False
+        self.stats: dict[str, Any] = {}
+        """What it counted when it was last asked."""
+        self._questions: dict[int, asyncio.Future[None]] = {}
+        self._asked = 0
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def connect(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+
+    def send(self, message: wire.Downward) -> None:
+        assert self._writer is not None
+        if self._writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            log.error("worker %d (pid %d) does not read what it is told; ending it", self.slot, self.pid)
+            self.process.kill()
+            return
+        self._writer.write(wire.encode(message))
+
+    async def ask_stats(self) -> None:
+        """Refresh `stats`; give up after a while, so that a stopped process holds nobody up."""
+        self._asked += 1
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._questions[self._asked] = answered
+        self.send(wire.AskStats(self._asked))
+        try:
+            async with asyncio.timeout(STATS_SECONDS):
+                await answered
+        except TimeoutError:
+            log.warning("worker %d (pid %d) does not answer", self.slot, self.pid)
+        finally:
+            self._questions.pop(self._asked, None)
+
+    def take(self, message: wire.Upward) -> None:
+        if isinstance(message, wire.Applied):
+            self.applied = message.generation
+        elif isinstance(message, wire.Stats):
+            self.stats = msgspec.msgpack.decode(message.stats)
+            answered = self._questions.pop(message.number, None)
+            if answered is not None and not answered.done():
+                answered.set_result(None)
+        else:
+            self.drained = True
+
+    def gone(self) -> None:
+        for answered in self._questions.values():
+            if not answered.done():
+                answered.set_result(None)
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Supervisor:
+    """Starts, feeds, replaces and drains the workers."""
+
+    def __init__(
+        self, listeners: Sequence[Listener], workers: int, snapshot: Snapshot, *, settings: dict[str, Any] | None = None
+    ) -> None:
+        self.listeners = listeners
+        self.slots = workers
+        self.snapshot = snapshot
+        self.settings = settings or {}
+        self.workers: dict[int, Worker] = {}
+        self.generation = 0
+        self.draining = False
+        self.replaced = 0
+        self.first_applied = asyncio.Event()
+        """Set once every worker serves the first tables."""
+        self.on_lost: list[Callable[[Worker], None]] = []
+        """Called when a worker has ended, with what it counted last."""
+        self.on_refused_certificates: list[Callable[[dict[str, str]], None]] = []
+        self._failed_starts = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def run(self) -> None:
+        """Keep every slot filled until `drain` has emptied them. Raises WorkersFail if none ever comes up."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for slot in range(self.slots):
+                    group.create_task(self._keep(slot))
+        except* WorkersFail as failed:
+            raise failed.exceptions[0] from None
+        finally:
+            for worker in self.workers.values():
+                worker.process.kill()
+            for listener in self.listeners:
+                listener.close()
+
+    def publish(self, changes: Changes) -> None:
+        """Tell every worker what has changed; the first time, all there is."""
+        first, self.generation = not self.generation, self.generation + 1
+        update = self.snapshot(self.generation) if first else wire.update_of(self.generation, changes)
+        for worker in self.workers.values():
+            worker.send(update)
+
+    @property
+    def serving(self) -> int:
+        """How many workers answer requests."""
+        return sum(1 for worker in self.workers.values() if worker.applied)
+
+    async def refresh_stats(self) -> None:
+        """Ask every worker what it has counted."""
+        await asyncio.gather(*(worker.ask_stats() for worker in list(self.workers.values())))
+
+    async def drain(self, limit_seconds: float) -> bool:
+        """Stop accepting and wait until every request is answered; return False if the limit cut some off."""
+        self.draining = True
+        # First ours, then the workers': from here on nothing new is queued where nobody accepts.
+        for listener in self.listeners:
+            listener.close()
+        for worker in self.workers.values():
+            worker.send(wire.Drain())
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            pass
+        clean = not self.workers
+        self.end()
+        return clean
+
+    def end(self) -> None:
+        """End every worker now."""
+        self.draining = True
+        for worker in self.workers.values():
+            worker.process.kill()
+
+    # -- one slot
+
+    async def _keep(self, slot: int) -> None:
+        loop = asyncio.get_running_loop()
+        pause_seconds = 0.0
+        while not self.draining:
+            started = loop.time()
+            worker, reader = await self._start(slot)
+            await self._listen(worker, reader)
+            self._ended(worker)
+            if self.draining:
+                return
+            self._failed_starts = 0 if worker.applied else self._failed_starts + 1
+            if self._failed_starts >= FAILED_STARTS_MAX and not self.first_applied.is_set():
+                raise WorkersFail(f"no worker process stays up: the last one {_how(worker.process.returncode)}")
+            self.replaced += 1
+            log.warning("worker %d (pid %d) %s; replacing it", slot, worker.pid, _how(worker.process.returncode))
+            quick = loop.time() - started < QUICK_DEATH_SECONDS
+            pause_seconds = min(max(0.1, 2 * pause_seconds), RESTART_SECONDS_MAX) if quick else 0.0
+            if pause_seconds:
+                await asyncio.sleep(pause_seconds)
+
+    async def _start(self, slot: int) -> tuple[Worker, asyncio.StreamReader]:
+        ours, theirs = socket.socketpair()
+        inherited = [listener.sockets[slot] for listener in self.listeners]
+        lines = tuple(
+            wire.ListenerLine(each.fileno(), listener.tls, listener.port)
+            for listener, each in zip(self.listeners, inherited, strict=True)
+        )
+        with theirs:
+            # Blocking, on this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
+            process = subprocess.Popen(  # noqa: ASYNC220
+                [sys.executable, "-P", "-m", "ingress.worker", str(theirs.fileno()), str(os.getpid())],
+                pass_fds=[theirs.fileno(), *(line.fd for line in lines)],
+                stdin=subprocess.DEVNULL,
+            )
+        worker = Worker(slot, process)
+        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        worker.connect(writer)
+        # No await from here on: the worker gets the tables as they are now and every change after that.
+        worker.send(wire.Start(lines, self.settings))
+        if self.generation:
+            worker.send(self.snapshot(self.generation))
+        self.workers[slot] = worker
+        self._idle.clear()
+        if self.draining:
+            process.kill()
+        return worker, reader
+
+    async def _listen(self, worker: Worker, reader: asyncio.StreamReader) -> None:
+        """Take what the worker says until it is gone."""
+        while not worker.drained:
+            try:
+                message = await wire.receive_upward(reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            worker.take(message)
+            if isinstance(message, wire.Applied):
+                self._applied(message)
+        # It has closed its end: if it still runs, it is of no use.
+        worker.process.kill()
+        await asyncio.to_thread(worker.process.wait)
+
+    def _applied(self, message: wire.Applied) -> None:
+        if message.refused_certificates:
+            for tell in self.on_refused_certificates:
+                tell(message.refused_certificates)
+        if self.serving == self.slots:
+            self.first_applied.set()
+
+    def _ended(self, worker: Worker) -> None:
+        del self.workers[worker.slot]
+        worker.gone()
+        for tell in self.on_lost:
+            tell(worker)
+        if not self.workers:
+            self._idle.set()
+
+
+def _how(code: int | None) -> str:
+    """How a process ended, as the rest of a sentence."""
+    if code is not None and code < 0:
+        return f"was ended by signal {-code} ({signal.Signals(-code).name})"
+    return f"ended with code {code}"

@@ -1,0 +1,130 @@
+"""What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
+
+Supervisor to worker: Start, Update, Drain, AskStats. Worker to supervisor: Applied, Stats, Drained.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from ingress.routes.model import Backend, Certificate, Changes, Endpoint, HostTable
+
+RouteLine = tuple[str, bool, str, int]
+"""Path, exact, backend key, route id: a RouteSpec of ingress/proxy/settings.py."""
+
+LENGTH_BYTES = 4
+
+
+class Message(msgspec.Struct, tag=True, frozen=True):
+    """Base of everything that is sent."""
+
+
+class ListenerLine(msgspec.Struct, frozen=True, array_like=True):
+    """A listening socket that the worker has inherited."""
+
+    fd: int
+    tls: bool
+    port: int
+
+
+class Start(Message, frozen=True):
+    """The first message: what to listen on, once the first Update is applied."""
+
+    listeners: tuple[ListenerLine, ...]
+    settings: dict[str, Any]
+    """Fields of ingress/proxy/settings.py Settings that differ from their defaults."""
+
+
+class Update(Message, frozen=True):
+    """Entries to replace; None removes one. The first one that a worker gets is the whole table."""
+
+    generation: int
+    backends: dict[str, tuple[Endpoint, ...] | None] = {}
+    hosts: dict[str, tuple[RouteLine, ...] | None] = {}
+    certificates: dict[str, tuple[bytes, bytes] | None] = {}
+
+
+class Drain(Message, frozen=True):
+    """Stop accepting, finish what is under way, say Drained and end."""
+
+
+class AskStats(Message, frozen=True):
+    number: int
+
+
+class Applied(Message, frozen=True):
+    generation: int
+    refused_certificates: dict[str, str] = {}
+    """Host -> why TLS does not take its certificate. The host keeps what it had."""
+
+
+class Stats(Message, frozen=True):
+    number: int
+    stats: msgspec.Raw
+    """What the engine counts, encoded: see ingress/observe/metrics.py."""
+
+
+class Drained(Message, frozen=True):
+    """No connection is left."""
+
+
+Downward = Start | Update | Drain | AskStats
+Upward = Applied | Stats | Drained
+
+_encoder = msgspec.msgpack.Encoder()
+_downward = msgspec.msgpack.Decoder(Downward)
+_upward = msgspec.msgpack.Decoder(Upward)
+
+
+def encode(message: Message) -> bytes:
+    """One frame, ready to be sent."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+    return await reader.readexactly(length)
+
+
+async def receive_downward(reader: asyncio.StreamReader) -> Downward:
+    """The supervisor's next message. Raises asyncio.IncompleteReadError or ConnectionError when it is gone."""
+    message: Downward = _downward.decode(await _frame(reader))
+    return message
+
+
+async def receive_upward(reader: asyncio.StreamReader) -> Upward:
+    """A worker's next message. Raises asyncio.IncompleteReadError or ConnectionError when it is gone."""
+    message: Upward = _upward.decode(await _frame(reader))
+    return message
+
+
+def update_of(generation: int, changes: Changes) -> Update:
+    """Changes of the tables, as workers take them."""
+    return Update(
+        generation,
+        {key: backend.endpoints if backend else None for key, backend in changes.backends.items()},
+        {host: _lines(table) if table else None for host, table in changes.hosts.items()},
+        {host: (found.chain_pem, found.key_pem) if found else None for host, found in changes.certificates.items()},
+    )
+
+
+def snapshot_of(
+    generation: int,
+    hosts: Mapping[str, HostTable],
+    backends: Mapping[str, Backend],
+    certificates: Iterable[Certificate],
+) -> Update:
+    """The whole tables, for a worker that has nothing yet."""
+    return Update(
+        generation,
+        {key: backend.endpoints for key, backend in backends.items()},
+        {host: _lines(table) for host, table in hosts.items()},
+        {found.host: (found.chain_pem, found.key_pem) for found in certificates},
+    )
+
+
+def _lines(table: HostTable) -> tuple[RouteLine, ...]:
+    return tuple((route.path, route.exact, route.backend, route.id) for route in table.routes)

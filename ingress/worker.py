@@ -1,0 +1,133 @@
+"""A worker process: the data plane on its own loop, told what to do by the supervisor over one inherited socket.
+
+Started as `python -m ingress.worker SOCKET_FD SUPERVISOR_PID`. It imports as little as it can: everything here is
+in memory once per worker. It ends when the supervisor does.
+"""
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+
+import msgspec
+import uvloop
+
+from ingress import wire
+from ingress.proxy import Engine, RouteSpec, Settings
+
+log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+DRAIN_POLL_SECONDS = 0.02
+
+
+class Worker:
+    """Applies what the supervisor says to one engine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.engine: Engine | None = None
+        self.listeners: tuple[wire.ListenerLine, ...] = ()
+        self.drain: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Until the supervisor is gone or every connection has drained."""
+        while True:
+            try:
+                message = await wire.receive_downward(self.reader)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                return
+            self.take(message)
+
+    def take(self, message: wire.Downward) -> None:
+        if isinstance(message, wire.Start):
+            self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
+            self.listeners = message.listeners
+        elif isinstance(message, wire.Update):
+            self.apply(message)
+        elif isinstance(message, wire.AskStats):
+            assert self.engine is not None
+            stats = msgspec.Raw(msgspec.msgpack.encode(self.engine.stats()))
+            self.say(wire.Stats(message.number, stats))
+        elif self.drain is None:
+            assert self.engine is not None
+            self.engine.stop_accepting()
+            self.drain = asyncio.create_task(self.finish(self.engine))
+
+    def apply(self, update: wire.Update) -> None:
+        """Replace entries: what routes lead to before the routes, and nothing is removed before what refers to it."""
+        assert self.engine is not None
+        engine = self.engine
+        for key, endpoints in update.backends.items():
+            if endpoints is not None:
+                engine.set_backend(key, endpoints)
+        refused = self.apply_certificates(engine, update)
+        for host, lines in update.hosts.items():
+            if lines is None:
+                engine.remove_host(host)
+            else:
+                engine.set_host(host, [RouteSpec(*line) for line in lines])
+        for key, endpoints in update.backends.items():
+            if endpoints is None:
+                engine.remove_backend(key)
+        listeners, self.listeners = self.listeners, ()
+        for listener in listeners:  # the first update only: from now on there is something to answer with
+            engine.listen(listener.fd, tls=listener.tls, port=listener.port)
+            os.close(listener.fd)
+        self.say(wire.Applied(update.generation, refused))
+
+    def apply_certificates(self, engine: Engine, update: wire.Update) -> dict[str, str]:
+        refused: dict[str, str] = {}
+        for host, pair in update.certificates.items():
+            if pair is None:
+                engine.remove_certificate(host)
+                continue
+            try:
+                engine.set_certificate(host, *pair)
+            except ValueError as error:
+                refused[host] = str(error)
+        return refused
+
+    async def finish(self, engine: Engine) -> None:
+        # The engine counts its connections and tells nobody; a look at one integer costs nothing.
+        while engine.connections:  # noqa: ASYNC110
+            await asyncio.sleep(DRAIN_POLL_SECONDS)
+        self.say(wire.Drained())
+
+    def say(self, message: wire.Upward) -> None:
+        self.writer.write(wire.encode(message))
+
+
+async def work(descriptor: int) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=descriptor))
+    worker = Worker(reader, writer)
+    try:
+        await worker.run()
+    finally:
+        if worker.engine is not None:
+            worker.engine.close()
+
+
+def end_with(supervisor_pid: int) -> None:
+    """Ask the kernel to end this process when the supervisor ends, also by kill -9."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor_pid:  # it ended before we asked
+        sys.exit(1)
+
+
+def main() -> None:
+    descriptor, supervisor_pid = int(sys.argv[1]), int(sys.argv[2])
+    end_with(supervisor_pid)
+    # Ctrl-C and systemd signal the whole group; when to stop, and how fast, is for the supervisor to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker %(process)d: %(message)s")
+    uvloop.run(work(descriptor))
+
+
+if __name__ == "__main__":
+    main()
