@@ -1,0 +1,205 @@
+"""The node agent: wires the sources, the pod network, Services and announcements on one node.
+
+Each part is a task with a reconcile loop of its own. A part that fails is logged and started again; the others go on.
+Nothing is global: sockets, locks and files are under the run folder, so several agents run on one machine, each in its
+own network namespace.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import json
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from lb.cluster.objects import EndpointSlice, Node, Service
+from lb.cluster.source import Opened
+from lb.cni.attachments import AttachmentStore
+from lb.cni.install import conflist_path, conflist_text, plugin_path, plugin_text
+from lb.cni.recover import recover
+from lb.cni.server import CniServer
+from lb.files import replace_file
+from lb.network.node import DRIFT_SECONDS, NodeNetwork
+from lb.network.pod import Mode
+from lb.network.routes import Route
+from lb.reconcile import reconcile_forever
+
+log = logging.getLogger(__name__)
+
+SOCKET_NAME = "cni.sock"
+STATE_NAME = "network.json"
+INSTALLED_NAME = "installed.json"
+LOCK_NAME = "lock"
+ATTACHMENTS_NAME = "attachments"
+
+SOCKET_PATH_BYTES_MAX = 107  # sun_path, unix(7)
+KINDS = (Node, Service, EndpointSlice)
+"""What an agent reads of the cluster."""
+
+RESTART_SECONDS_FIRST, RESTART_SECONDS_MAX = 1.0, 30.0
+
+
+class CannotStart(Exception):
+    """Something an operator must correct before this agent can run; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the flags of `causeway node` say."""
+
+    node: str
+    run_dir: Path
+    cni_bin_dir: Path
+    cni_conf_dir: Path
+    mode: Mode = "routed"
+    uplink: str = ""
+
+
+async def run_agent(options: Options, opened: Opened) -> None:
+    """Run until SIGTERM or SIGINT. Pods, routes and rules go on working afterwards: an upgrade cuts nothing.
+
+    Raises CannotStart.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    with locked(options.run_dir):
+        agent = Agent(options, opened)
+        await agent.start()
+        tasks = [asyncio.create_task(keep_running(name, part), name=name) for name, part in agent.parts().items()]
+        try:
+            await stop.wait()
+            log.info("stopping; pods, routes and rules stay as they are")
+        finally:
+            await agent.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Agent:
+    """The parts of one node's agent and what they share."""
+
+    def __init__(self, options: Options, opened: Opened) -> None:
+        self.options = options
+        self.opened = opened
+        self.socket = options.run_dir / SOCKET_NAME
+        self.records = AttachmentStore(options.run_dir / ATTACHMENTS_NAME)
+        self.network = NodeNetwork(
+            opened.store, options.node, mode=options.mode, uplink=options.uplink, pod_routes=self.pod_routes
+        )
+        self.cni = CniServer(self.network, self.records)
+        self._state_written = ""
+
+    async def start(self) -> None:
+        """Read what an earlier agent left and begin to answer the plugin ("try again later" until all is ready)."""
+        if len(os.fsencode(self.socket)) > SOCKET_PATH_BYTES_MAX:
+            raise CannotStart(f"--run-dir {self.options.run_dir} is too long for the path of a unix socket")
+        self.records.load()
+        await asyncio.to_thread(recover, self.records)
+        await self.cni.start(self.socket)
+
+    async def stop(self) -> None:
+        await self.cni.stop(self.socket)
+
+    def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """What runs side by side, by the name it has in the log."""
+        return {"source": self.opened.source.run, "pod network": self._run_network, "cni": self._run_cni}
+
+    def pod_routes(self) -> Iterator[Route]:
+        for record in self.records:
+            if record.mode == "routed":
+                for each in record.addresses:
+                    yield Route(ipaddress.ip_network(each), None, record.host_interface)
+
+    async def _run_network(self) -> None:
+        async def apply(keys: object) -> None:
+            try:
+                await self.network.apply(keys)  # type: ignore[arg-type]
+            finally:
+                self._write_state()
+
+        await reconcile_forever(
+            self.opened.store,
+            [Node],
+            apply,
+            synced=self.opened.source.synced,
+            settle_seconds=0.05,
+            drift_seconds=DRIFT_SECONDS,
+        )
+
+    async def _run_cni(self) -> None:
+        """Put plugin and configuration onto the node once it is ready, and back if somebody removes them."""
+        await self.network.ready.wait()
+        options = self.options
+        plugin, conflist = plugin_path(options.cni_bin_dir), conflist_path(options.cni_conf_dir)
+        # For --cleanup, which is not told these folders.
+        replace_file(options.run_dir / INSTALLED_NAME, json.dumps([str(conflist), str(plugin)]).encode())
+        while True:
+            # The executable first: the runtime calls it as soon as it sees the configuration.
+            for path, text, mode in ((plugin, plugin_text(), 0o755), (conflist, conflist_text(self.socket), 0o644)):
+                if _ensure_file(path, text, mode):
+                    log.info("installed %s", path)
+            await asyncio.sleep(DRIFT_SECONDS)
+
+    def _write_state(self) -> None:
+        text = json.dumps(self.network.state(), indent=1) + "\n"
+        if text != self._state_written:
+            replace_file(self.options.run_dir / STATE_NAME, text.encode(), 0o644)
+            self._state_written = text
+
+
+async def keep_running(name: str, part: Callable[[], Awaitable[None]]) -> None:
+    """Run a part for ever; one that fails is logged, and started again after a pause that doubles up to 30 s."""
+    pause = RESTART_SECONDS_FIRST
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        try:
+            await part()
+            log.error("%s ended; starting it again in %g s", name, pause)
+        except Exception:
+            log.exception("%s failed; starting it again in %g s", name, pause)
+        if loop.time() - began > RESTART_SECONDS_MAX:
+            pause = RESTART_SECONDS_FIRST
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RESTART_SECONDS_MAX)
+
+
+@contextlib.contextmanager
+def locked(run_dir: Path) -> Iterator[IO[str]]:
+    """Hold the run folder for this process; the kernel lets go of it however the process ends. Raises CannotStart."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / LOCK_NAME).touch()
+    except OSError as error:
+        raise CannotStart(f"--run-dir {run_dir} cannot be used: {error.strerror}") from None
+    with open(run_dir / LOCK_NAME, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = file.read().strip() or "unknown"
+            raise CannotStart(
+                f"--run-dir {run_dir} is in use by another agent (process {owner}): stop that one, or give this one"
+                " a run folder of its own"
+            ) from None
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield file
+
+
+def _ensure_file(path: Path, text: str, mode: int) -> bool:
+    """Make the file have this content; return whether it had another one."""
+    with contextlib.suppress(OSError):
+        if path.read_text() == text:
+            return False
+    replace_file(path, text.encode(), mode)
+    return True

@@ -1,0 +1,76 @@
+"""Command line of the lower half: `causeway node`, `causeway balancer`. Each imports what it needs when it runs."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import click
+
+from lb.cluster.source import open_source, source_options
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def log_to_stderr(level: str = "INFO") -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+
+
+@click.command()
+@click.option("--node", "name", metavar="NAME", help="The name of this machine's Node object.")
+@source_options
+@click.option("--run-dir", type=FOLDER, required=True, help="Everything the agent keeps: socket, allocations, state.")
+@click.option("--cni-bin-dir", type=FOLDER, help="Where the container runtime looks for plugins, e.g. /opt/cni/bin.")
+@click.option("--cni-conf-dir", type=FOLDER, help="Where it looks for their configuration, e.g. /etc/cni/net.d.")
+@click.option(
+    "--pod-network", "mode", type=click.Choice(["routed", "bridge"]), default="routed", show_default=True,
+    help="How new pods are attached: a routed veth each, or a Linux bridge.",
+)  # fmt: skip
+@click.option("--uplink", metavar="INTERFACE", default="", help="The way to the other nodes. [default: by InternalIP]")
+@click.option("--cleanup", is_flag=True, help="Remove all that agents with this run folder have made, and exit.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
+def node(
+    name: str | None,
+    manifests: Path | None,
+    kubeconfig: Path | None,
+    run_dir: Path,
+    cni_bin_dir: Path | None,
+    cni_conf_dir: Path | None,
+    mode: str,
+    uplink: str,
+    cleanup: bool,
+    log_level: str,
+) -> None:
+    """The node agent: pod network, Services, announcements. Needs root."""
+    from lb.agent import KINDS, CannotStart, Options, run_agent
+    from lb.cleanup import clean_up
+
+    if not cleanup:
+        given = {"--node": name, "--cni-bin-dir": cni_bin_dir, "--cni-conf-dir": cni_conf_dir}
+        for flag, value in given.items():
+            if not value:
+                raise click.UsageError(f"Missing option '{flag}'.")
+    if os.geteuid() != 0:
+        raise click.ClickException("the node agent needs root: it makes interfaces, routes and nftables rules (sudo?)")
+    log_to_stderr(log_level)
+    run_dir = run_dir.absolute()
+    try:
+        if cleanup:
+            for removed in asyncio.run(clean_up(run_dir)):
+                click.echo(f"removed {removed}")
+            return
+        assert name is not None
+        assert cni_bin_dir is not None
+        assert cni_conf_dir is not None
+        opened = open_source(manifests, kubeconfig, kinds=KINDS)
+        options = Options(
+            node=name,
+            run_dir=run_dir,
+            cni_bin_dir=cni_bin_dir.absolute(),
+            cni_conf_dir=cni_conf_dir.absolute(),
+            mode="bridge" if mode == "bridge" else "routed",
+            uplink=uplink,
+        )
+        asyncio.run(run_agent(options, opened))
+    except CannotStart as error:
+        raise click.ClickException(str(error)) from None

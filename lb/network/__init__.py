@@ -1,0 +1,16 @@
+"""The pod network of one node: attaching pods, routes to the other nodes' pods, masquerade to the outside.
+
+pod.py         how a pod is attached: names, addresses, routes                     pure
+attach.py      doing it: veth pairs, addresses, the node's end
+routes.py      which routes lead to the other nodes' pods                          pure
+masquerade.py  the nftables text: what leaves the cluster gets the node's address  pure
+netlink.py     rtnetlink in any namespace, on threads
+sysctl.py      kernel settings of the node's own namespace
+node.py        keeps one node's network equal to the store
+"""
+
+ROUTE_PROTOCOL = 73
+"""Marks our routes in the kernel (rtm_protocol), so that those of an earlier agent are known as ours. Not in use by
+any of the daemons listed in iproute2's rt_protos."""
+
+MAIN_TABLE = 254

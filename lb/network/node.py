@@ -1,0 +1,260 @@
+"""Keeps one node's pod network equal to the store: settings, routes to the other nodes' pods, masquerade.
+
+Level-triggered (lb/reconcile.py). A full pass reads the kernel and repairs whatever differs, an earlier agent's stale
+routes and a route that somebody deleted alike; a change of one Node touches that Node's routes and set elements only.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from lb.cluster.objects import Key, Node
+from lb.cluster.problems import Problem, Problems
+from lb.cluster.store import ObjectStore
+from lb.ipam import IPAddress, Pool, pools_of
+from lb.network import kernel_routes, masquerade, nft, sysctl
+from lb.network.bridge import ensure_bridge, remove_unused_bridge
+from lb.network.netlink import IPRoute, NetlinkError, on_thread
+from lb.network.pod import Mode
+from lb.network.routes import Grants, Route, Uplink, addresses_of, difference, routes_to
+from lb.network.uplink import NoUplink, find_uplink
+from lb.reconcile import ApplyFailed
+
+log = logging.getLogger(__name__)
+
+DRIFT_SECONDS = 10.0
+"""How often the kernel is compared with what it should have."""
+
+
+NO_SETS = masquerade.Sets()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is decided for one node of the cluster, and from which of its fields."""
+
+    claims: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    routes: tuple[Route, ...] = ()
+    sets: masquerade.Sets = NO_SETS
+
+
+class NodeNetwork:
+    """The network of the node called `name`. `pod_routes` gives the routes to the pods attached here."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        name: str,
+        *,
+        mode: Mode = "routed",
+        uplink: str = "",
+        pod_routes: Callable[[], Iterable[Route]] = tuple,
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.mode: Mode = mode
+        self.uplink_wanted = uplink
+        self.pod_routes = pod_routes
+        self.versions = (4, 6) if sysctl.has_ipv6() else (4,)
+        self.ready = asyncio.Event()
+        """Set when the first full pass is done: from then on pods can be attached."""
+        self.pools: tuple[Pool, ...] = ()
+        self.uplink: Uplink | None = None
+        self.problems = Problems()
+        self._grants = Grants()
+        self._settled: dict[str, Settled] = {}
+        self._in_kernel: masquerade.Sets | None = None
+        self._bridge = False
+        self._waiting_for = ""
+
+    async def apply(self, keys: Sequence[Key] | None) -> None:
+        """Bring these Nodes (None: everything) in line. Raises ApplyFailed; idempotent."""
+        try:
+            if keys is None or self.uplink is None or self._own_changed(keys):
+                await self._apply_all()
+            else:
+                await self._apply_some(keys)
+        except (NetlinkError, OSError, NoUplink, sysctl.SysctlRefused, nft.NftFailed) as error:
+            self._in_kernel = None  # not known any more: the next pass loads everything
+            raise ApplyFailed(f"pod network: {error}") from error
+
+    def state(self) -> dict[str, object]:
+        """What is known and decided, for people and for `causeway explain`."""
+        uplink = self.uplink
+        return {
+            "node": self.name,
+            "mode": self.mode,
+            "ready": self.ready.is_set(),
+            "waitingFor": self._waiting_for,
+            "uplink": uplink.interface if uplink else "",
+            "mtu": uplink.mtu if uplink else 0,
+            "podNetworks": [str(pool.network) for pool in self.pools],
+            "routes": [str(route) for each in self._settled.values() for route in each.routes],
+            "problems": [str(problem) for problem in self.problems],
+        }
+
+    # -- everything
+
+    async def _apply_all(self) -> None:
+        node = self.store.get(Node, "", self.name)
+        pools = self._own_pools(node)
+        if node is None or not pools:
+            return
+        uplink = await on_thread(lambda netlink: self._prepare(netlink, node, pools))
+        # The kernel first: what an ADD makes afterwards is then in `pod_routes` and not taken for stale.
+        present = await on_thread(lambda netlink: kernel_routes.present(netlink, self.versions))
+        self.uplink, self.pools = uplink, pools
+        self._report("overlap", self._grants.rebuild(self.store.all(Node)))
+        before = self._settled
+        self._settled = {each.metadata.name: self._settle(each) for each in self.store.all(Node)}
+        for gone in before.keys() - self._settled.keys():
+            self._report(gone, ())
+        wanted = [route for each in self._settled.values() for route in each.routes]
+        remove, put = difference(present, [*wanted, *self.pod_routes()])
+        await self._change_routes(remove, put)
+        sets = _union(each.sets for each in self._settled.values())
+        if self._in_kernel is None or not await self._has_tables():
+            await nft.load(masquerade.ruleset(sets, self.versions))
+        else:
+            await nft.load(masquerade.changes(self._in_kernel, sets, self.versions))
+        self._in_kernel = sets
+        if not self.ready.is_set():
+            networks = ", ".join(str(pool.network) for pool in pools)
+            log.info("pod network ready: %s, %s, uplink %s, mtu %d", self.mode, networks, uplink.interface, uplink.mtu)
+        self.ready.set()
+
+    def _own_pools(self, node: Node | None) -> tuple[Pool, ...]:
+        """The networks to attach pods from; () and a word in the log while there are none."""
+        pools: tuple[Pool, ...] = ()
+        waiting = ""
+        if node is None:
+            waiting = f"waiting for Node {self.name}: there is no object of this name (is --node right?)"
+        elif not node.pod_cidrs:
+            waiting = (
+                f"waiting for spec.podCIDRs of Node {self.name}: give the Node one in its manifest,"
+                " or run kube-controller-manager with --allocate-node-cidrs"
+            )
+        else:
+            try:
+                pools = pools_of(node.pod_cidrs)
+                self._report("own", ())
+            except ValueError as error:
+                self._report("own", [Problem(str(node.key), "spec.podCIDRs", str(error), "correct it in the Node")])
+                waiting = f"waiting for usable spec.podCIDRs of Node {self.name}: {error}"
+        # A kernel without IPv6 attaches pods with IPv4 alone.
+        pools = tuple(pool for pool in pools if pool.network.version in self.versions)
+        if waiting and waiting != self._waiting_for:
+            log.warning("%s", waiting)
+        self._waiting_for = waiting
+        return pools
+
+    def _prepare(self, netlink: IPRoute, node: Node, pools: Sequence[Pool]) -> Uplink:
+        """The settings, and the bridge. Blocking."""
+        uplink = find_uplink(netlink, node.internal_ips, self.uplink_wanted)
+        changed = [name for name, value in self._settings(uplink) if sysctl.ensure(name, value)]
+        if changed:
+            log.info("set %s", ", ".join("net." + name.replace("/", ".") for name in changed))
+        if self.mode == "bridge":
+            ensure_bridge(netlink, self.name, pools, uplink.mtu)
+            self._bridge = True
+        else:
+            self._bridge = remove_unused_bridge(netlink)
+        return uplink
+
+    def _settings(self, uplink: Uplink) -> list[tuple[str, str]]:
+        settings = [("ipv4/ip_forward", "1")]
+        if 6 in self.versions:
+            # A forwarding node ignores router advertisements unless told 2 (ip-sysctl.rst): keep its default route.
+            accept_ra = f"ipv6/conf/{uplink.interface}/accept_ra"
+            if sysctl.read(accept_ra) == "1":
+                settings.append((accept_ra, "2"))
+            settings.append(("ipv6/conf/all/forwarding", "1"))
+        return settings
+
+    async def _has_tables(self) -> bool:
+        for version in self.versions:
+            if not await nft.has_table(masquerade.FAMILIES[version], masquerade.TABLE):
+                log.warning("table %s %s was gone; loading it again", masquerade.FAMILIES[version], masquerade.TABLE)
+                return False
+        return True
+
+    # -- one Node
+
+    def _own_changed(self, keys: Sequence[Key]) -> bool:
+        return any(key.name == self.name and self._claims_changed(key.name) for key in keys)
+
+    def _claims_changed(self, name: str) -> bool:
+        # A Node's status changes with every heartbeat; only these two fields matter here.
+        node = self.store.get(Node, "", name)
+        return (_claims(node) if node else None) != (self._settled[name].claims if name in self._settled else None)
+
+    async def _apply_some(self, keys: Sequence[Key]) -> None:
+        names = {key.name for key in keys if key.kind == Node.KIND and self._claims_changed(key.name)}
+        if not names:
+            return
+        before = {name: self._settled.pop(name, Settled()) for name in names}
+        for name in names:
+            self._grants.remove(name)
+            self._report(name, ())
+        for name in sorted(names):
+            if (node := self.store.get(Node, "", name)) is not None:
+                problems = self._grants.replace(node)
+                self._settled[name] = self._settle(node, problems)
+        old = [route for each in before.values() for route in each.routes]
+        new = [route for name in names if name in self._settled for route in self._settled[name].routes]
+        await self._change_routes(*difference(old, new))
+        sets = _union(each.sets for each in self._settled.values())
+        await nft.load(masquerade.changes(self._in_kernel or NO_SETS, sets, self.versions))
+        self._in_kernel = sets
+
+    def _settle(self, node: Node, problems: Iterable[Problem] = ()) -> Settled:
+        assert self.uplink is not None
+        name = node.metadata.name
+        networks = [each for each in self._grants.of(name) if each.version in self.versions]
+        addresses = addresses_of(node)
+        own = name == self.name
+        found = list(problems)
+        if own:
+            # Nobody has these addresses but pods attached here, whose routes are longer: say so instead of sending a
+            # dead pod's packets to the default gateway. On the bridge the kernel's own route does it.
+            routes = [] if self._bridge else [Route(each) for each in networks]
+        else:
+            routes, more = routes_to(node, networks, self.uplink)
+            found += more
+        self._report(name, found)
+        local = frozenset(networks) if own else frozenset()
+        return Settled(_claims(node), tuple(routes), masquerade.Sets(local, frozenset(networks), frozenset(addresses)))
+
+    async def _change_routes(self, remove: Sequence[Route], put: Sequence[Route]) -> None:
+        if not remove and not put:
+            return
+        for verb, routes in (("removing", remove), ("adding", put)):
+            if routes:
+                log.info(
+                    "%s %d routes: %s%s", verb, len(routes), ", ".join(map(str, routes[:5])), " ..." * (len(routes) > 5)
+                )
+        refused = await on_thread(lambda netlink: kernel_routes.change(netlink, remove, put))
+        # One route that the kernel does not want must not keep the rest from working; the next full pass tries again.
+        self._report(
+            "kernel", [Problem(f"route {each}", "", why, "is the uplink up?") for each, why in refused.items()]
+        )
+
+    def _report(self, origin: str, found: Iterable[Problem]) -> None:
+        for problem in self.problems.replace(origin, found):
+            log.warning("%s", problem)
+
+
+def _claims(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return node.pod_cidrs, node.internal_ips
+
+
+def _union(sets: Iterable[masquerade.Sets]) -> masquerade.Sets:
+    local: set[object] = set()
+    cluster: set[object] = set()
+    nodes: set[IPAddress] = set()
+    for each in sets:
+        local |= each.local
+        cluster |= each.cluster
+        nodes |= each.nodes
+    return masquerade.Sets(frozenset(local), frozenset(cluster), frozenset(nodes))  # type: ignore[arg-type]
