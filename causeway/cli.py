@@ -18,6 +18,7 @@ SUBCOMMANDS = {
         "causeway.explain:explain",
         "Walk a request along the whole path; say at each hop who decided and why.",
     ),
+    "bench": ("bench.cli:bench", "The load benchmarking harness."),
     "demo": ("causeway.demo.cli:demo", "A cluster in network namespaces with the whole path working (root)."),
 }
 """name -> (module:function, what it does). The help page is made from this table without importing anything."""

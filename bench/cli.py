@@ -1,0 +1,111 @@
+"""`causeway bench`: the load harness."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.load import scenario as scenarios
+from bench.load.arrivals import parse_duration, parse_profile
+from bench.load.run import Plan, RunFailed, run
+from bench.load.scenario import BadScenario, Scenario
+from bench.load.show import live, show
+
+
+@click.group()
+def bench() -> None:
+    """The load benchmarking harness."""
+
+
+@bench.command()
+@click.argument("url", required=False)
+@click.option("--scenario", "scenario_file", metavar="FILE",
+              type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="What to send, instead of one URL: target, requests by weight, checks (YAML).")  # fmt: skip
+@click.option("--rate", metavar="R", help="Open loop at R requests/s, or a profile: 100@10s,100..1000@30s. "
+              "Without it: closed loop, every connection as fast as it is answered.")  # fmt: skip
+@click.option("--poisson", is_flag=True, help="Open loop with exponentially distributed gaps instead of equal ones.")
+@click.option("--duration", default="10s", show_default=True, metavar="TIME")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(1, 100_000), metavar="N")
+@click.option("--processes", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N")
+@click.option("--think", default="0", metavar="TIME", help="Closed loop: pause between an answer and the next request.")
+@click.option("--timeout", default="10s", show_default=True, metavar="TIME", help="When an answer counts as missing.")
+@click.option("--method", default="GET", show_default=True)
+@click.option("-H", "--header", "headers", multiple=True, metavar="NAME: VALUE")
+@click.option("--body", default="", help="Body of each request.")
+@click.option("--new-connections", is_flag=True, help="A new connection for each request.")
+@click.option("--cacert", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="Verify the target's certificate by these authorities (default: any is taken).")  # fmt: skip
+@click.option("--seed", default=1, type=int, help="For arrivals and the choice of requests.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+              help="Write the result here ('-': standard output, nothing else is printed).", )  # fmt: skip
+def load(url: str | None, scenario_file: Path | None, json_file: Path | None, **options: Any) -> None:
+    """Load URL, or the target of a scenario, and print what came of it.
+
+    Only loopback addresses and those in the scenario's `allow` list are loaded. Exit 1 when nothing was answered.
+    """
+    quiet = json_file is not None and str(json_file) == "-"
+    try:
+        result = asyncio.run(drive(choose_scenario(url, scenario_file, options), make_plan(options), quiet))
+    except (BadScenario, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    except RunFailed as error:
+        raise click.ClickException(str(error)) from None
+    text = json.dumps(result, indent=2)
+    if quiet:
+        click.echo(text)
+    else:
+        if json_file is not None:
+            json_file.write_text(text + "\n")
+        show(result)
+    if not result["requests"]:
+        raise SystemExit(1)
+
+
+def choose_scenario(url: str | None, scenario_file: Path | None, options: dict[str, Any]) -> Scenario:
+    if (url is None) == (scenario_file is None):
+        raise BadScenario("give either a URL or --scenario FILE")
+    if scenario_file is not None:
+        return scenarios.parse(scenario_file.read_text())
+    headers = {}
+    for text in options["headers"]:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise BadScenario(f"--header: {text!r} is not NAME: VALUE")
+        headers[name.strip()] = value.strip()
+    assert url is not None
+    return scenarios.of_url(
+        url,
+        method=options["method"],
+        headers=headers,
+        body=options["body"],
+        keep_alive=not options["new_connections"],
+    )
+
+
+def make_plan(options: dict[str, Any]) -> Plan:
+    duration = parse_duration(options["duration"])
+    if duration <= 0:
+        raise ValueError("--duration must be above 0")
+    if options["processes"] > options["connections"]:
+        raise ValueError("--processes is above --connections; every process needs a connection")
+    if options["rate"] is not None and options["think"] != "0":
+        raise ValueError("--think belongs to the closed loop; leave --rate out")
+    return Plan(
+        duration_seconds=duration,
+        connections=options["connections"],
+        pieces=parse_profile(options["rate"], duration) if options["rate"] is not None else (),
+        poisson=options["poisson"],
+        processes=options["processes"],
+        timeout_seconds=parse_duration(options["timeout"]),
+        think_seconds=parse_duration(options["think"]),
+        seed=options["seed"],
+        tls_verify=options["cacert"],
+    )
+
+
+async def drive(scenario: Scenario, plan: Plan, quiet: bool) -> dict[str, Any]:
+    with live(plan, quiet) as progress:
+        return await run(scenario, plan, progress)

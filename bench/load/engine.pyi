@@ -1,0 +1,32 @@
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Sequence
+from typing import Any
+
+ERROR_KINDS: tuple[str, ...]
+HISTOGRAM_HIGHEST_US: int
+
+def value_at(index: int) -> int: ...
+def pack_address(family: int, address: tuple[Any, ...]) -> bytes: ...
+
+class Engine:
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        address: bytes,
+        requests: Sequence[tuple[bytes, bool]],
+        weights: Sequence[int],
+        *,
+        connections: int,
+        keep_alive: bool,
+        timeout_seconds: float,
+        think_seconds: float,
+        seed: int,
+        tls_name: str | None = ...,
+        tls_verify: str | bool | None = ...,
+        on_answer: Callable[[int, int, bytes], bool] | None = ...,
+        keep_bytes: int = ...,
+    ) -> None: ...
+    def start(self, duration_seconds: float, segments: Sequence[tuple[float, float, float]], poisson: bool) -> None: ...
+    def finished(self) -> bool: ...
+    def stop(self) -> None: ...
+    def snapshot(self) -> dict[str, Any]: ...

@@ -1,0 +1,107 @@
+"""One generating process: an asyncio loop around the engine, told what to do by its parent over pipes.
+
+Reads one msgpack `Task` from standard input, writes length-prefixed msgpack `Counts` to standard output: one every
+half a second while it runs, and a last one at the end. Ends when standard input closes: a dead parent stops the load.
+"""
+
+import asyncio
+import os
+import sys
+from functools import partial
+
+import msgspec
+import uvloop
+
+from bench.load import scenario as scenarios
+from bench.load.engine import Engine
+from bench.load.result import Counts
+from bench.load.scenario import Scenario
+
+KEEP_BYTES = 1 << 20
+"""How much of an answer the checks see."""
+
+
+class Task(msgspec.Struct):
+    """What one process is to do. `segments` empty: closed loop. Times in seconds."""
+
+    scenario: Scenario
+    address: bytes
+    connections: int
+    duration_seconds: float
+    timeout_seconds: float
+    think_seconds: float
+    segments: list[tuple[float, float, float]]
+    poisson: bool
+    seed: int
+    tls_verify: str | bool | None = None
+    cpu: int | None = None
+
+
+def main() -> None:
+    task = msgspec.msgpack.decode(read_frame(), type=Task)
+    if task.cpu is not None:
+        os.sched_setaffinity(0, {task.cpu})
+    uvloop.run(generate(task))
+
+
+def read_frame() -> bytes:
+    length = int.from_bytes(sys.stdin.buffer.read(4), "big")
+    return sys.stdin.buffer.read(length)
+
+
+def write_counts(counts: Counts) -> None:
+    frame = msgspec.msgpack.encode(counts)
+    sys.stdout.buffer.write(len(frame).to_bytes(4, "big") + frame)
+    sys.stdout.buffer.flush()
+
+
+async def generate(task: Task) -> None:
+    loop = asyncio.get_running_loop()
+    answered_by: dict[str, int] = {}
+    engine = Engine(
+        loop,
+        task.address,
+        [(scenarios.message(task.scenario, each), each.method == "HEAD") for each in task.scenario.requests],
+        [each.weight for each in task.scenario.requests],
+        connections=task.connections,
+        keep_alive=task.scenario.keep_alive,
+        timeout_seconds=task.timeout_seconds,
+        think_seconds=task.think_seconds,
+        seed=task.seed,
+        tls_name=task.scenario.host_port[0] if task.scenario.tls else None,
+        tls_verify=task.tls_verify,
+        on_answer=partial(judge, task.scenario, answered_by) if task.scenario.checked else None,
+        keep_bytes=KEEP_BYTES,
+    )
+    orphaned = asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), orphaned.set)  # readable only at its end
+    engine.start(task.duration_seconds, task.segments, task.poisson)
+    give_up = loop.time() + task.duration_seconds + task.timeout_seconds
+    report = loop.time() + 0.5
+    while not engine.finished() and not orphaned.is_set():
+        await asyncio.sleep(0.02)
+        if loop.time() > give_up:
+            break
+        if loop.time() > report:
+            report += 0.5
+            write_counts(counts_of(engine, answered_by))
+    engine.stop()
+    write_counts(counts_of(engine, answered_by))
+
+
+def counts_of(engine: Engine, answered_by: dict[str, int]) -> Counts:
+    counts = msgspec.convert(engine.snapshot(), Counts)
+    counts.answered_by = dict(answered_by)
+    return counts
+
+
+def judge(scenario: Scenario, answered_by: dict[str, int], request: int, status: int, answer: bytes) -> bool:
+    if scenario.answered_by:
+        head = answer.partition(b"\r\n\r\n")[0]
+        who = scenarios.field(head, scenario.answered_by).decode("latin-1") or "?"
+        answered_by[who] = answered_by.get(who, 0) + 1
+    return scenarios.judge(scenario.requests[request].expect, status, answer)
+
+
+if __name__ == "__main__":
+    main()
