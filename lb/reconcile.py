@@ -34,10 +34,14 @@ async def reconcile_forever(
     """Run until cancelled: wait for `synced`, make one full pass, then follow the changes of `kinds`.
 
     settle_seconds: how long to gather changes before applying them; a rollout sends hundreds a second.
-    drift_seconds: how often everything is looked at again although nothing has changed (None: never).
+    drift_seconds: how long after a full pass everything is looked at again, whatever changes meanwhile (None: never).
+    Raises what `apply` raises, other than ApplyFailed.
     """
+    clock = asyncio.get_running_loop().time
     pending = asyncio.Event()
     subscription = store.subscribe(kinds, pending.set)
+    failure = ""
+    full_at: float | None = None
     try:
         # Before the first full list an empty store reads as "delete everything".
         await synced.wait()
@@ -45,25 +49,31 @@ async def reconcile_forever(
         while True:
             pending.clear()
             keys = subscription.take()
+            if full:
+                full_at = None if drift_seconds is None else clock() + drift_seconds
             try:
                 await apply(None if full else keys)
-                full = False
             except ApplyFailed as error:
-                log.warning("%s; trying again in %g s", error, retry_seconds)
-                full = True
+                if str(error) != failure:  # once, not with every try
+                    log.warning("%s; trying again every %g s", error, retry_seconds)
+                failure, full = str(error), True
                 await asyncio.sleep(retry_seconds)
                 continue
-            full = not await _changed(pending, drift_seconds)
-            if settle_seconds and not full:
+            if failure:
+                log.info("it works again: %s", failure)
+                failure = ""
+            changed = await _changed(pending, full_at)
+            if changed and settle_seconds:
                 await asyncio.sleep(settle_seconds)
+            full = not changed or (full_at is not None and clock() >= full_at)
     finally:
         store.unsubscribe(subscription)
 
 
-async def _changed(pending: asyncio.Event, drift_seconds: float | None) -> bool:
-    """Wait for a change: True; or until it is time to look at everything: False."""
+async def _changed(pending: asyncio.Event, until: float | None) -> bool:
+    """Wait for a change: True; or until a time of the loop's clock: False."""
     try:
-        async with asyncio.timeout(drift_seconds):
+        async with asyncio.timeout_at(until):
             await pending.wait()
     except TimeoutError:
         return False

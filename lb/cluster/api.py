@@ -72,6 +72,7 @@ class ApiServer:
         self._pods_of_node = pods_of_node
         self._timing = timing or ApiTiming()
         self._unlisted = {cls.KIND for cls in self._kinds}
+        self._unanswered: set[str] = set()
 
     async def run(self) -> None:
         """Follow all kinds until cancelled. Never raises because of the API server: it is tried again for ever."""
@@ -127,7 +128,7 @@ class ApiServer:
                 break
             query["continue"] = page.more
         self._replace(cls, found)
-        self.problems.replace(("kind", cls.KIND), ())
+        self._answered(cls)
         self._unlisted.discard(cls.KIND)
         log.debug("%s: %d objects listed at version %s", cls.KIND, len(found), page.version)
         if not self._unlisted and not self.synced.is_set():
@@ -155,10 +156,7 @@ class ApiServer:
         last = self._store.find(found.key)
         note = "; the last good version stays in use" if last is not None else ""
         why = found.why
-        for problem in self.problems.replace(
-            found.key, [Problem(str(found.key), why.field, why.reason + note, why.advice)]
-        ):
-            log.warning("%s", problem)
+        self._complain(found.key, Problem(str(found.key), why.field, why.reason + note, why.advice))
         return last
 
     # -- watch
@@ -173,10 +171,11 @@ class ApiServer:
             **self._selector(cls),
         }
         lines = Lines()
-        moved = False
+        opened = moved = False
         try:
             async with self._connection.stream(path_of(cls), query, self._timing.idle_seconds) as pieces:
-                self.problems.replace(("kind", cls.KIND), ())
+                self._answered(cls)
+                opened = True
                 async for piece in pieces:
                     for line in lines.feed(piece):
                         version = self._apply(cls, line) or version
@@ -184,9 +183,10 @@ class ApiServer:
         except ApiFailed as error:
             if error.status == GONE:
                 raise _Gone from None
-            if error.status or not moved:
+            if error.status or not opened:
                 raise
-            log.debug("%s: watch cut: %s", cls.KIND, error)
+            # Cut, or silent for too long: nothing is wrong before the next try fails.
+            log.debug("%s: the watch was cut: %s", cls.KIND, error)
         return version, moved
 
     def _apply(self, cls: type[Object], line: bytes) -> str:
@@ -214,14 +214,31 @@ class ApiServer:
             return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
         return {}
 
+    def _answered(self, cls: type[Object]) -> None:
+        self.problems.replace(("kind", cls.KIND), ())
+        if self._unanswered:
+            self._unanswered.discard(cls.KIND)
+            if not self._unanswered:
+                self.problems.replace("server", ())
+                log.info("the API server answers again")
+
     def _failed(self, cls: type[Object], error: ApiFailed | BadWire, failures: int) -> None:
         plural = path_of(cls).rpartition("/")[2]
-        if isinstance(error, ApiFailed) and error.status in (401, 403):
-            advice = f"let our account list and watch {plural}: kubectl auth can-i list {plural} --as=ACCOUNT"
-            if error.status == 401:
-                advice = "renew the credentials: the token or certificate is not accepted"
-        else:
-            advice = "it is tried again; what was known stays in use"
-        for problem in self.problems.replace(("kind", cls.KIND), [Problem("API server", plural, str(error), advice)]):
-            log.warning("%s", problem)
         log.debug("%s: try %d failed: %s", plural, failures, error)
+        if isinstance(error, ApiFailed) and not error.status:
+            # One Problem for the server, not one for each kind.
+            if not self._unanswered:
+                advice = "it is tried again, and what was known stays in use; see that it runs and can be reached"
+                self._complain("server", Problem("API server", "", f"does not answer: {error}", advice))
+            self._unanswered.add(cls.KIND)
+            return
+        advice = "it is tried again, and what was known stays in use"
+        if isinstance(error, ApiFailed) and error.status == 401:
+            advice = "renew our credentials: the token or certificate is not accepted"
+        elif isinstance(error, ApiFailed) and error.status == 403:
+            advice = f"bind our account to a ClusterRole that may list and watch {plural}"
+        self._complain(("kind", cls.KIND), Problem("API server", plural, str(error), advice))
+
+    def _complain(self, origin: object, problem: Problem) -> None:
+        for new in self.problems.replace(origin, [problem]):
+            log.warning("%s", new)

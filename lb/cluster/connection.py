@@ -159,6 +159,12 @@ class Connection:
         async with self._request("PATCH", path, None, _timeout(ANSWER_SECONDS), content):
             pass
 
+    async def post(self, path: str, content: Any) -> bytes:
+        """Create an object; the body of the answer. Raises ApiFailed."""
+        timeout = _timeout(ANSWER_SECONDS)
+        async with self._request("POST", path, None, timeout, content) as response, _as_api_failed():
+            return await response.read()
+
     @contextlib.asynccontextmanager
     async def stream(
         self, path: str, query: Mapping[str, str], idle_seconds: float
@@ -186,8 +192,8 @@ class Connection:
         async with _as_api_failed():
             client = await self._open()
             headers = {"Accept": "application/json", "User-Agent": "causeway"}
-            if method == "PATCH":
-                headers["Content-Type"] = "application/merge-patch+json"
+            if content is not None:
+                headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
             _, url, headers, body, _ = await client.param_serialize(
                 method, path, query_params=list((query or {}).items()), header_params=headers, body=content,
                 auth_settings=["BearerToken"],

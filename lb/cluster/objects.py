@@ -439,6 +439,28 @@ class BadObject(Exception):
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
+_MISSING = re.compile(r"Object missing required field `(?P<name>.+)`")
+_EXPECTED = re.compile(r"Expected `(?P<wanted>.+)`, got `(?P<got>.+)`")
+_WORDS = {"str": "text", "int": "a whole number", "bool": "true or false", "array": "a list", "object": "a mapping"}
+
+
+def _bad_object(cls: type[Object], message: str) -> BadObject:
+    """msgspec's "Expected `int`, got `str` - at `$.spec.ports[0].port`", said to somebody who writes YAML."""
+    match = _AT.match(message)
+    assert match is not None  # the pattern matches any text
+    path, reason = match["path"] or "", match["reason"]
+    advice = f"see: kubectl explain {cls.KIND.lower()}"
+    if missing := _MISSING.fullmatch(reason):
+        return BadObject(f"{path}.{missing['name']}".lstrip("."), "is missing", advice)
+    if expected := _EXPECTED.fullmatch(reason):
+        wanted = [each for each in expected["wanted"].split(" | ") if each != "null"]
+        words = " or ".join(_WORDS.get(each, each) for each in wanted)
+        if wanted == ["str"] and expected["got"] in ("int", "float", "bool"):
+            advice = "put it in quotes"
+        return BadObject(path, f"must be {words}, not {_WORDS.get(expected['got'], expected['got'])}", advice)
+    return BadObject(path, reason, advice)
+
+
 def decode(document: Mapping[str, Any]) -> Object:
     """Turn one decoded JSON or YAML mapping into its struct.
 
@@ -455,9 +477,7 @@ def decode(document: Mapping[str, Any]) -> Object:
     try:
         found = msgspec.convert(document, cls)
     except msgspec.ValidationError as error:
-        match = _AT.match(str(error))
-        assert match is not None  # the pattern matches any text
-        raise BadObject(match["path"] or "", match["reason"], f"see: kubectl explain {cls.KIND.lower()}") from None
+        raise _bad_object(cls, str(error)) from None
     if cls.NAMESPACED and not found.metadata.namespace:
         found = msgspec.structs.replace(found, metadata=msgspec.structs.replace(found.metadata, namespace="default"))
     return found

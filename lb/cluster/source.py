@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -19,6 +19,9 @@ from lb.cluster.objects import KINDS, Object
 from lb.cluster.problems import Problems
 from lb.cluster.status import FolderStatus, StatusWriter
 from lb.cluster.store import ObjectStore
+
+if TYPE_CHECKING:
+    from lb.cluster.connection import Connection
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -42,6 +45,8 @@ class Opened:
     store: ObjectStore
     source: Source
     status: StatusWriter
+    connection: "Connection | None" = None
+    """To the API server, if that is the source."""
 
 
 def source_options(command: F) -> F:
@@ -102,4 +107,4 @@ def _open_api(
             "or run in a pod with a service account"
         ) from None
     source = ApiServer(connection, store, kinds, pods_of_node=pods_of_node)
-    return Opened(store, source, ApiStatus(connection))
+    return Opened(store, source, ApiStatus(connection), connection)

@@ -8,6 +8,8 @@ lost, doubled or reordered event leaves nothing wrong behind.
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
+import msgspec
+
 from lb.cluster.objects import EndpointSlice, Key, Object, Pod
 
 T = TypeVar("T", bound=Object)
@@ -75,16 +77,21 @@ class ObjectStore:
     # -- writing
 
     def put(self, found: Object) -> bool:
-        """Add or replace an object; return whether anything is different from before."""
+        """Add or replace an object; return whether anything is different from before.
+
+        A new resourceVersion alone is no difference: the API server gives one for changes to fields nobody here reads.
+        """
         of_kind = self._objects.setdefault(found.KIND, {})
         name = (found.metadata.namespace, found.metadata.name)
         before = of_kind.get(name)
-        if before == found:
+        if before is found or before == found:
             return False
         if before is not None:
             self._unindex(before)
         of_kind[name] = found
         self._index(found)
+        if before is not None and _same_but_version(before, found):
+            return False
         self._mark(found.key, before, found)
         return True
 
@@ -149,8 +156,18 @@ class ObjectStore:
             if not slices:
                 del self._slices[owner]
         elif isinstance(found, Pod):
-            for ip in found.ips:
+            for ip in set(found.ips):
                 pods = self._pods_by_ip[ip]
                 del pods[found.key]
                 if not pods:
                     del self._pods_by_ip[ip]
+
+
+def _same_but_version(before: Object, now: Object) -> bool:
+    version = now.metadata.resource_version
+    if before.metadata.resource_version == version:
+        return False  # then something else differs
+    return (
+        msgspec.structs.replace(before, metadata=msgspec.structs.replace(before.metadata, resource_version=version))
+        == now
+    )
