@@ -1,0 +1,141 @@
+# Backends and their endpoints; which endpoint a request goes to.
+
+
+cdef Backend* backend_named(Core* k, object key) except NULL:
+    """The backend of a name; one that nobody has described yet has no endpoints, so it answers 503."""
+    cdef Engine engine = <Engine>k.engine
+    cdef Backend* b
+    address = engine.backends.get(key)
+    if address is not None:
+        return <Backend*><size_t>address
+    b = <Backend*>calloc(1, sizeof(Backend))
+    if b == NULL:
+        raise MemoryError()
+    b.k = k
+    b.refs = 1
+    getrandom(&b.turn, sizeof(b.turn), 0)    # round robin begins anywhere: workers must not march in step
+    engine.backends[key] = <size_t>b
+    return b
+
+
+cdef void backend_release(Backend* b) noexcept:
+    if b == NULL:
+        return
+    b.refs -= 1
+    if b.refs == 0:
+        backend_clear(b)
+        free(b)
+
+
+cdef void backend_clear(Backend* b) noexcept:
+    cdef Endpoint** old = b.endpoints
+    cdef int i, n = b.n
+    b.endpoints = NULL
+    b.n = 0
+    for i in range(n):
+        endpoint_leave(old[i])
+    free(old)
+
+
+cdef void endpoint_leave(Endpoint* e) noexcept:
+    """One backend fewer has it. Idle connections go when the last has left; those at work finish."""
+    e.members -= 1
+    if e.members == 0:
+        e.refs += 1      # closing its connections must not free it under this loop
+        while e.idle != NULL:
+            conn_close(e.idle)
+        e.refs -= 1
+        endpoint_forget(e)
+
+
+cdef void endpoint_forget(Endpoint* e) noexcept:
+    if e.members == 0 and e.open_n == 0 and e.refs == 0:
+        forget_endpoint_key(e)
+        free(e)
+
+
+cdef void forget_endpoint_key(Endpoint* e) noexcept:
+    cdef Engine engine = <Engine>e.k.engine
+    key = (<const char*>e.key)[:e.key_n]
+    engine.endpoints.pop(key, None)
+
+
+cdef Endpoint* endpoint_at(Core* k, str ip, int port) except NULL:
+    cdef Engine engine = <Engine>k.engine
+    cdef Endpoint* e
+    cdef bytes text = ip.encode()
+    cdef bytes key = (f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}").encode()
+    cdef sockaddr_in* four
+    cdef sockaddr_in6* six
+    address = engine.endpoints.get(key)
+    if address is not None:
+        return <Endpoint*><size_t>address
+    if not 0 < port < 65536 or len(key) > <int>sizeof(e.key):
+        raise ValueError(f"endpoint {ip}:{port}: the port must be 1 to 65535")
+    e = <Endpoint*>calloc(1, sizeof(Endpoint))
+    if e == NULL:
+        raise MemoryError()
+    e.k = k
+    four = <sockaddr_in*>&e.address
+    six = <sockaddr_in6*>&e.address
+    if inet_pton(AF_INET, text, &four.sin_addr) == 1:
+        four.sin_family = AF_INET
+        four.sin_port = htons(<uint16_t>port)
+        e.address_n = sizeof(sockaddr_in)
+    elif inet_pton(AF_INET6, text, &six.sin6_addr) == 1:
+        six.sin6_family = AF_INET6
+        six.sin6_port = htons(<uint16_t>port)
+        e.address_n = sizeof(sockaddr_in6)
+    else:
+        free(e)
+        raise ValueError(f"endpoint {ip!r}: not an IPv4 or IPv6 address")
+    memcpy(e.key, <const char*>key, len(key))
+    e.key_n = <u8>len(key)
+    engine.endpoints[key] = <size_t>e
+    return e
+
+
+cdef void backend_fill(Backend* b, object endpoints) except *:
+    """Replace the endpoints; nothing changes when one of them is wrong."""
+    cdef list wanted = list(dict.fromkeys((str(ip), int(port)) for ip, port in endpoints))
+    cdef Endpoint** fresh = <Endpoint**>calloc(len(wanted) + 1, sizeof(Endpoint*))
+    cdef Endpoint** old
+    cdef int n = 0, i, old_n
+    if fresh == NULL:
+        raise MemoryError()
+    try:
+        for ip, port in wanted:
+            fresh[n] = endpoint_at(b.k, ip, port)
+            fresh[n].members += 1
+            n += 1
+    except BaseException:
+        for i in range(n):
+            endpoint_leave(fresh[i])
+        free(fresh)
+        raise
+    old = b.endpoints
+    old_n = b.n
+    b.endpoints = fresh
+    b.n = n
+    for i in range(old_n):
+        endpoint_leave(old[i])
+    free(old)
+
+
+cdef Endpoint* pick(Exchange* x) noexcept:
+    """The next endpoint in turn, one not tried yet if there is one; NULL when the backend has none."""
+    cdef Backend* b = x.backend
+    cdef Endpoint* e
+    cdef Endpoint* first = NULL
+    cdef int i, j
+    for i in range(b.n):
+        b.turn += 1
+        e = b.endpoints[b.turn % <uint32_t>b.n]
+        if first == NULL:
+            first = e
+        for j in range(x.tried_n):
+            if x.tried[j] == e:
+                break
+        else:
+            return e
+    return first

@@ -1,0 +1,198 @@
+# The engine's plain memory: sockets, exchanges, endpoints, options. One Core per Engine, reached from every struct.
+
+cdef enum ConnKind:
+    LISTENER, CLIENT, UPSTREAM
+
+cdef enum TimerKind:
+    T_NONE, T_IDLE, T_HEAD, T_BODY, T_SEND, T_LINGER, T_PROBE, T_CONNECT, T_READ
+
+cdef enum:
+    WHEEL_SLOTS = 512
+    TICK_SHIFT = 28          # a tick is 2 ** 28 ns = 0.27 s: time-outs are that coarse
+    SPARE_MAX = 4096         # structs kept for reuse
+    EVENTS_MAX = 512
+    ADDRESS_TEXT = 46        # INET6_ADDRSTRLEN
+    DATE_TEXT = 64
+    TRIED_MAX = 8
+
+# One non-blocking socket of the epoll set.
+cdef struct Conn:
+    Core* k
+    Conn* next               # all of its kind
+    Conn* prev
+    Conn* timer_next
+    Conn* timer_prev
+    Conn* pool_next          # idle upstream connections of an endpoint; spare and dead ones by pool_next alone
+    Conn* pool_prev
+    Exchange* x
+    Endpoint* endpoint
+    SSL* ssl
+    Buffer inbox             # come too early: part of a head, pipelined requests
+    Buffer outbox            # could not be sent yet
+    int fd
+    uint32_t mask
+    uint32_t deadline        # tick; 0: none
+    int slot                 # of the wheel; -1: not in it
+    uint32_t served
+    uint16_t port            # clients and listeners
+    u8 kind
+    u8 timer
+    u8 address_n
+    u8 in_epoll
+    u8 tls
+    u8 handshaking
+    u8 write_wants_read      # TLS: what the library waits for is not what we asked for
+    u8 read_wants_write
+    u8 ready                 # TLS: decrypted octets wait inside the library
+    u8 connecting
+    u8 pooled
+    u8 reused
+    u8 closing               # no request after the one in work
+    u8 eof                   # the client has sent its FIN
+    u8 lingering
+    u8 running               # client_run is on the stack
+    u8 address[ADDRESS_TEXT]
+
+cdef enum BodyMode:
+    B_DONE, B_LENGTH, B_CHUNKED, B_UNTIL_CLOSE, B_TUNNEL, B_HEAD
+
+# How far a message's body has come.
+cdef struct Body:
+    int mode
+    int64_t left
+    Chunked chunked
+
+# One request and its response. Which connection carries it is known only to `down` and `up`.
+cdef struct Exchange:
+    Core* k
+    Conn* down
+    Conn* up
+    Exchange* next_spare
+    Backend* backend
+    Endpoint* tried[TRIED_MAX]
+    int tried_n
+    int attempts
+    int route_id
+    int status
+    Body request
+    Body response
+    u8* head                 # the request as sent: its head, and body octets that came with it
+    int head_n
+    int head_sent            # octets of it the endpoint's socket has taken
+    int64_t started_ns
+    int64_t attempt_ns
+    int64_t response_ns      # when the response's head came
+    int64_t octets_in
+    int64_t octets_out       # with head
+    int64_t body_out
+    int64_t upstream_octets
+    LogLine* log
+    u8 over
+    u8 minor
+    u8 is_head
+    u8 idempotent
+    u8 whole                 # `head` holds the entire request
+    u8 keep_head             # until the response begins, for another attempt
+    u8 stale_retried
+    u8 upgrade
+    u8 responding            # octets of the final response have gone to the client
+    u8 decode                # an HTTP/1.0 client gets a chunked body without its chunks
+    u8 upstream_close
+
+cdef struct Endpoint:
+    Core* k
+    sockaddr_storage address
+    socklen_t address_n
+    Conn* idle               # pool: last in, first out
+    Conn* idle_last
+    int members              # backends it belongs to
+    int open_n
+    int idle_n
+    uint64_t requests
+    uint64_t failures
+    int refs                 # exchanges that have tried it
+    u8 key_n
+    u8 key[ADDRESS_TEXT + 10]    # ip:port or [ip]:port
+
+cdef struct Backend:
+    Core* k
+    int refs
+    uint32_t turn
+    int n
+    Endpoint** endpoints
+
+cdef struct Options:
+    HeadLimits limits
+    int head_bytes
+    int response_head_bytes
+    int pipeline_bytes
+    int read_bytes
+    int attempts
+    int idle_per_endpoint
+    int requests_per_connection
+    int listen_batch
+    uint32_t client_head
+    uint32_t client_body
+    uint32_t client_idle
+    uint32_t client_send
+    uint32_t linger
+    uint32_t probe
+    uint32_t connect
+    uint32_t upstream_send
+    uint32_t upstream_read
+    uint32_t upstream_idle
+    u8 server[256]
+    int server_n
+    u8 brand[256]
+    int brand_n
+
+cdef struct Counters:
+    uint64_t accepted
+    uint64_t handshakes
+    uint64_t handshake_failures
+    uint64_t bad_requests
+    uint64_t client_timeouts
+    uint64_t client_aborts
+    uint64_t connect_failures
+    uint64_t upstream_timeouts
+    uint64_t upstream_resets
+    uint64_t bad_responses
+    uint64_t retries
+    uint64_t accept_pauses
+    uint64_t log_lines_dropped
+    uint64_t no_memory
+
+cdef struct Core:
+    int epfd
+    int fd_limit
+    void* engine             # the Engine whose memory this is
+    void* routes             # RouteTable, kept alive by the Engine
+    void* certificates       # Certificates, likewise
+    Options o
+    Counters counters
+    Conn* listeners
+    Conn* clients
+    Conn* upstreams
+    Conn* dead
+    Conn* spare
+    Conn* ready              # TLS connections with octets left to read, by pool_next
+    Exchange* dead_exchanges
+    Exchange* spare_exchanges
+    int spare_n
+    int spare_exchange_n
+    int client_n
+    int upstream_n
+    int exchange_n
+    bint draining
+    bint accept_paused
+    int64_t now_ns
+    uint32_t tick
+    uint32_t swept
+    Conn* wheel[WHEEL_SLOTS]
+    StatTable stats
+    Log log
+    time_t date_second
+    u8 date[DATE_TEXT]
+    int date_n
+    u8 random[4096]
+    int random_left

@@ -1,0 +1,361 @@
+# The client side of HTTP/1.1: octets to exchanges, one after the other, and what to wait for next.
+
+
+cdef void client_settle(Conn* c) noexcept:
+    """What to listen for and how long to wait, from where the connection stands."""
+    cdef Exchange* x = c.x
+    cdef Conn* u
+    cdef uint32_t mask = 0
+    cdef int timer = T_NONE
+    cdef uint32_t ticks = 0
+    cdef Options* o = &c.k.o
+    if c.fd < 0:
+        return
+    if held(&c.outbox):
+        mask = EPOLLOUT
+        timer = T_SEND
+        ticks = o.client_send
+    if c.lingering:
+        mask |= EPOLLIN
+        if timer == T_NONE:
+            timer = T_LINGER
+            ticks = o.linger
+    elif x == NULL:
+        if timer == T_NONE and not c.eof:
+            mask |= EPOLLIN
+            timer = T_HEAD if held(&c.inbox) or c.handshaking or c.served == 0 else T_IDLE
+            ticks = o.client_head if timer == T_HEAD else o.client_idle
+    elif x.request.mode != B_DONE:
+        u = x.up
+        if u != NULL and not u.connecting and held(&u.outbox) == 0 and not c.eof:
+            mask |= EPOLLIN
+            if timer == T_NONE and x.request.mode != B_TUNNEL:
+                timer = T_BODY
+                ticks = o.client_body
+    elif not c.eof:
+        if held(&c.inbox) < o.pipeline_bytes:
+            mask |= EPOLLIN
+    elif timer == T_NONE and not x.responding and x.minor:
+        timer = T_PROBE
+        ticks = o.probe
+    if c.write_wants_read:
+        mask |= EPOLLIN
+    if c.read_wants_write:
+        mask |= EPOLLOUT
+    client_wait(c, mask, timer, ticks)
+
+
+cdef inline void client_wait(Conn* c, uint32_t mask, int timer, uint32_t ticks) noexcept:
+    cdef bint reading = mask & EPOLLIN and not c.mask & EPOLLIN
+    watch(c, mask)
+    if reading:
+        ready_add(c)
+    # A head's and a lingering's time runs from their beginning, however often something comes.
+    if timer != c.timer or (timer != T_HEAD and timer != T_LINGER and timer != T_NONE):
+        arm(c, timer, ticks)
+
+
+cdef void client_readable(Conn* c) noexcept:
+    cdef Py_ssize_t n
+    cdef Exchange* x
+    if c.handshaking and not client_handshake(c):
+        return
+    n = conn_read(c, READ, c.k.o.read_bytes)
+    if n == GOT_NOTHING:
+        client_settle(c)
+    elif n == 0:
+        client_eof(c)
+    elif n < 0:
+        client_gone(c)
+    elif c.lingering:
+        ready_add(c)
+    elif c.x == NULL:
+        client_octets(c, READ, <int>n)
+    else:
+        x = c.x
+        x.octets_in += n if x.request.mode != B_DONE else 0
+        if x.request.mode == B_DONE:
+            client_keep(c, READ, <int>n)
+            client_settle(c)
+        else:
+            request_body(x, READ, <int>n)
+
+
+cdef bint client_handshake(Conn* c) noexcept:
+    """Whether the connection is ready to be read."""
+    if not tls_handshake(c):
+        conn_close(c)
+        return False
+    if c.handshaking:
+        client_settle(c)
+        return False
+    return True
+
+
+cdef bint client_keep(Conn* c, const u8* p, int n) noexcept:
+    if buffer_add(&c.inbox, p, n):
+        return True
+    c.k.counters.no_memory += 1
+    client_gone(c)
+    return False
+
+
+cdef void client_gone(Conn* c) noexcept:
+    if c.x != NULL:
+        exchange_gone(c.x)
+    else:
+        conn_close(c)
+
+
+cdef void client_eof(Conn* c) noexcept:
+    """The client's FIN: it may have gone, or may only have nothing more to ask (half-close)."""
+    cdef Exchange* x = c.x
+    c.eof = True
+    if x == NULL:
+        if held(&c.outbox) and not c.lingering:
+            c.closing = True
+            client_settle(c)
+        else:
+            conn_close(c)
+    elif x.request.mode == B_TUNNEL:
+        tunnel_eof(x, c)
+    elif x.request.mode != B_DONE:
+        exchange_gone(x)
+    else:
+        client_settle(c)
+
+
+cdef void client_octets(Conn* c, u8* p, int n) noexcept:
+    """Octets that came where a head may begin."""
+    if held(&c.inbox) == 0:
+        client_run(c, p, n)
+        return
+    # A head is scanned again only when a line has ended: one octet at a time must not cost a scan each.
+    if not client_keep(c, p, n):
+        return
+    if memchr(p, c'\n', n) == NULL and held(&c.inbox) <= c.k.o.limits.target:
+        client_settle(c)
+        return
+    client_next(c)
+
+
+cdef void client_next(Conn* c) noexcept:
+    """Go on after a response, or with a head that may be complete now."""
+    cdef Buffer inbox
+    if c.running or c.fd < 0 or c.x != NULL:
+        return
+    if c.closing or (c.eof and held(&c.inbox) == 0):
+        client_finish(c)
+    elif held(&c.outbox) or held(&c.inbox) == 0:
+        client_settle(c)
+    else:
+        inbox = c.inbox
+        memset(&c.inbox, 0, sizeof(Buffer))
+        client_run(c, inbox.p + inbox.start, held(&inbox))
+        free(inbox.p)
+
+
+cdef void client_finish(Conn* c) noexcept:
+    """Nothing more is answered. The client may still be sending: a reset would take the last answer from it."""
+    if held(&c.outbox):
+        client_settle(c)
+        return
+    if c.eof or c.lingering:
+        conn_close(c)
+        return
+    if c.served == 0 or held(&c.inbox) or c.closing == 2:
+        if c.ssl != NULL and not c.handshaking:
+            SSL_shutdown(c.ssl)
+        shutdown(c.fd, SHUT_WR)
+        c.lingering = True
+        buffer_free(&c.inbox)
+        client_settle(c)
+        return
+    conn_close(c)
+
+
+cdef void client_run(Conn* c, u8* p, int n) noexcept:
+    """Serve requests from n octets until one has to wait; keep the rest."""
+    cdef int used
+    c.running = True
+    while n > 0 and c.fd >= 0 and c.x == NULL and not c.closing and held(&c.outbox) == 0:
+        used = client_request(c, p, n)
+        if used <= 0:
+            break
+        p += used
+        n -= used
+    c.running = False
+    if c.fd < 0:
+        return
+    if c.closing and c.x == NULL:
+        if n > 0:
+            c.closing = 2
+        client_finish(c)
+        return
+    if n > 0 and not client_keep(c, p, n):
+        return
+    client_settle(c)
+
+
+cdef int client_request(Conn* c, u8* p, int n) noexcept:
+    """Begin the exchange whose head is at p: octets taken, 0 when the head is not complete (or was refused)."""
+    cdef Core* k = c.k
+    cdef Head* h = &HEAD
+    cdef Target t
+    cdef Exchange* x
+    cdef int length = request_head(p, n, h, &k.o.limits)
+    cdef int status = 0
+    if length == NEED_MORE:
+        status = 431 if n > k.o.head_bytes else 0
+    elif length < 0:
+        status = -length
+    elif length > k.o.head_bytes:
+        status = 431
+    elif is_word(p + h.method.at, h.method.n, b"connect") or is_word(p + h.method.at, h.method.n, b"trace"):
+        status = 405
+    else:
+        status = -read_target(p, h, &t)
+    if status:
+        c.closing = 2
+        reply(c, NULL, status)
+        return 0
+    if length == NEED_MORE:
+        return 0
+    x = exchange_new(k, c)
+    if x == NULL:
+        conn_close(c)
+        return 0
+    c.served += 1
+    return length + exchange_begin(x, p, n, h, &t)
+
+
+cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
+    """Route the request and send it on: how many octets after its head were taken."""
+    cdef Conn* c = x.down
+    cdef int body_n = 0, status
+    note_request(x, p, h)
+    log_request(x, p, h, t)
+    if h.close or c.k.draining:
+        c.closing = True
+    if h.content_length > 0:
+        x.request.mode = B_LENGTH
+        x.request.left = h.content_length
+    elif h.chunked:
+        x.request.mode = B_CHUNKED
+    if x.request.mode != B_DONE:
+        body_n = body_feed(&x.request, p + h.length, n - h.length, NULL, NULL)
+        if body_n < 0:
+            c.closing = 2
+            reply(c, x, 400)
+            return 0
+    x.octets_in = h.length + body_n
+    status = find_route(x, p, t)
+    if status == 0 and not request_build(x, p, h, t, body_n):
+        status = 431
+    if status:
+        if x.request.mode != B_DONE:
+            c.closing = 2
+        reply(c, x, status)
+        return body_n
+    exchange_connect(x, 502)
+    return body_n
+
+
+cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
+    """What the exchange must remember of its head."""
+    cdef const u8* m = p + h.method.at
+    cdef int n = h.method.n
+    x.minor = <u8>h.minor
+    x.is_head = method_is(m, n, b"HEAD")
+    x.idempotent = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
+                    or method_is(m, n, b"OPTIONS"))
+    x.upgrade = (h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked)
+
+
+cdef inline bint method_is(const u8* p, int n, const char* name) noexcept nogil:
+    return <size_t>n == strlen(name) and memcmp(p, name, n) == 0
+
+
+cdef int find_route(Exchange* x, const u8* p, Target* t) noexcept:
+    """Give the exchange its route and backend, once; 0, or the status when there is none."""
+    cdef u8 host[HOST_MAX + 1]
+    cdef HostTable table
+    cdef int n = lookup_host(p, t, host), route
+    table = (<RouteTable>x.k.routes).find(host, n)
+    if table is None:
+        return 404
+    n = 1 if t.path.n == 0 else normal_path(p + t.path.at, t.path.n, PATH)
+    if t.path.n == 0:
+        PATH[0] = c'/'
+    if n < 0:
+        return 400
+    route = table.find(PATH, n)
+    if route == NO_ROUTE:
+        return 404
+    x.route_id = table.routes[route].id
+    x.backend = table.routes[route].backend
+    x.backend.refs += 1
+    return 0
+
+
+cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noexcept:
+    """The octets an endpoint gets first: the rewritten head and the part of the body that has come."""
+    cdef Writer w
+    cdef int spare = 1024    # the fields we add, without what is copied from the head
+    w.n = 0
+    w.full = False
+    w.capacity = h.length + 2 * t.authority.n + body_n + spare
+    w.p = <u8*>malloc(w.capacity)
+    if w.p == NULL:
+        x.k.counters.no_memory += 1
+        return False
+    put_request(&w, x.down, x, p, h, t)
+    put(&w, p + h.length, body_n)
+    x.head = w.p
+    x.head_n = w.n
+    x.whole = x.request.mode == B_DONE
+    x.keep_head = x.whole and x.idempotent
+    return not w.full
+
+
+cdef void request_body(Exchange* x, u8* p, int n) noexcept:
+    """More of the body in work, or of a switched protocol; what follows it is the next request."""
+    cdef Conn* c = x.down
+    cdef Conn* u = x.up
+    cdef int used = body_feed(&x.request, p, n, NULL, NULL)
+    if used < 0:
+        c.closing = 2
+        if x.responding:
+            exchange_cut(x)
+        else:
+            reply(c, x, 400)
+        return
+    if not conn_send(u, p, used):
+        upstream_lost(u, 502)
+        return
+    if used < n and not client_keep(c, p + used, n - used):
+        return
+    upstream_settle(u)
+    client_settle(c)
+
+
+cdef void client_writable(Conn* c) noexcept:
+    cdef Conn* u
+    if c.handshaking:
+        client_readable(c)
+        return
+    if not conn_flush(c):
+        client_gone(c)
+        return
+    if held(&c.outbox):
+        client_settle(c)
+        return
+    if c.x != NULL:
+        u = c.x.up
+        client_settle(c)
+        if u != NULL:
+            upstream_settle(u)
+    else:
+        client_next(c)
+    if c.fd >= 0 and c.ssl != NULL and c.mask & EPOLLIN:
+        client_readable(c)

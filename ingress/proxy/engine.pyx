@@ -1,0 +1,158 @@
+# cython: language_level=3, cdivision=True
+"""The HTTP data plane's engine: sockets of its own in an epoll set of its own, which asyncio's loop watches as one fd.
+
+Life of a request: events.pxi reads readiness and hands it out; downstream.pxi takes a head from the octets (head.pxi,
+target.pxi), finds its route (routes.pxi) and writes the head an endpoint gets (rewrite.pxi); exchange.pxi picks an
+endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi does the same for the response.
+"""
+
+import os
+import resource
+import socket as sockets
+
+include "libc.pxi"
+include "tls.pxi"
+include "octets.pxi"
+include "head.pxi"
+include "chunked.pxi"
+include "target.pxi"
+include "stats.pxi"
+include "log.pxi"
+include "core.pxi"
+include "routes.pxi"
+include "backends.pxi"
+include "timers.pxi"
+include "certificates.pxi"
+include "conn.pxi"
+include "tls_conn.pxi"
+include "rewrite.pxi"
+include "replies.pxi"
+include "exchange.pxi"
+include "downstream.pxi"
+include "upstream.pxi"
+include "events.pxi"
+include "options.pxi"
+include "sansio.pxi"
+
+
+cdef class Engine:
+    """One worker's data plane. Every method is called on the loop's thread."""
+
+    cdef Core* k
+    cdef dict backends        # name -> address of a Backend
+    cdef dict endpoints       # ip:port -> address of an Endpoint
+    cdef RouteTable routes
+    cdef Certificates certificates
+    cdef object loop
+    cdef object sweeper
+
+    def __cinit__(self, settings, loop):
+        self.backends = {}
+        self.endpoints = {}
+        self.routes = RouteTable()
+        self.certificates = Certificates()
+        self.loop = loop
+        self.k = <Core*>calloc(1, sizeof(Core))
+        if self.k == NULL:
+            raise MemoryError()
+        self.k.epfd = -1
+        read_settings(&self.k.o, settings)
+        grow_read_buffer(self.k.o.read_bytes)
+        self.k.engine = <void*>self
+        self.k.routes = <void*>self.routes
+        self.k.certificates = <void*>self.certificates
+        self.k.fd_limit = accept_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        tell_time(self.k)
+        self.k.swept = self.k.tick
+        self.k.epfd = epoll_create1(EPOLL_CLOEXEC)
+        if self.k.epfd < 0:
+            raise OSError(errno, os.strerror(errno))
+        loop.add_reader(self.k.epfd, self._serve)
+        self.sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def __dealloc__(self):
+        if self.k != NULL:
+            core_close(self.k)
+            core_free(self.k, self.backends)
+
+    def _serve(self):
+        if self.k.epfd < 0:
+            return
+        serve_events(self.k)
+        if self.k.ready != NULL:
+            self.loop.call_soon(self._serve)
+
+    def _sweep(self):
+        if self.k.epfd < 0:
+            return
+        tell_time(self.k)
+        sweep(self.k)
+        if self.k.accept_paused:
+            accept_resume(self.k)
+        reap(self.k)
+        self.sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
+
+    def listen(self, fd, *, tls, port):
+        """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says."""
+        cdef Conn* l
+        cdef int own, one = 1
+        sockets.socket(fileno=os.dup(fd)).detach()    # raises OSError if it is no socket
+        own = os.dup(fd)
+        os.set_blocking(own, False)
+        setsockopt(own, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))    # accepted sockets inherit it
+        l = conn_new(self.k, own, LISTENER)
+        if l == NULL:
+            raise MemoryError()
+        l.tls = bool(tls)
+        l.port = port
+        watch(l, EPOLLIN)
+
+    def set_backend(self, key, endpoints):
+        """Replace one backend's (ip, port) endpoints. Raises ValueError, and changes nothing, for a wrong address."""
+        backend_fill(backend_named(self.k, key), endpoints)
+        reap(self.k)
+
+    def remove_backend(self, key):
+        """Forget a backend; routes that still name it answer 503."""
+        address = self.backends.pop(key, None)
+        if address is not None:
+            backend_clear(<Backend*><size_t>address)
+            backend_release(<Backend*><size_t>address)
+            reap(self.k)
+
+    def set_host(self, host, routes):
+        """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host."""
+        self.routes.put(host, build_host_table(self.k, routes))
+
+    def remove_host(self, host):
+        self.routes.drop(host)
+
+    def set_certificate(self, host, certificate_pem, key_pem):
+        """Serve a certificate chain (PEM, leaf first) to those who ask for `host`; "" is the default.
+
+        Raises ValueError with OpenSSL's words; then the certificate of before stays.
+        """
+        self.certificates.put(host, certificate_pem, key_pem)
+
+    def remove_certificate(self, host):
+        self.certificates.drop(host)
+
+    def stop_accepting(self):
+        """Drain: listeners closed, idle connections closed, the others after their request."""
+        drain(self.k)
+
+    @property
+    def connections(self):
+        """Downstream connections open."""
+        return self.k.client_n
+
+    def stats(self):
+        """What has been counted since the start; see Stats."""
+        return read_stats(self.k, self.endpoints)
+
+    def close(self):
+        """Close every socket at once."""
+        if self.k.epfd >= 0:
+            self.loop.remove_reader(self.k.epfd)
+            self.sweeper.cancel()
+            core_close(self.k)

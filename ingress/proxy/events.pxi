@@ -1,0 +1,171 @@
+# The engine's own epoll set: accepting, handing events out, expiries.
+
+cdef u8 SCRATCH[131072]    # HEADROOM: where a response head is written before its place is known
+cdef u8 PATH[PATH_MAX + 2]
+cdef Head HEAD             # of the message being read; nothing keeps it
+cdef epoll_event EVENTS[EVENTS_MAX]
+
+
+cdef void accept_some(Conn* l) noexcept:
+    cdef Core* k = l.k
+    cdef sockaddr_storage address
+    cdef socklen_t n
+    cdef int fd, i
+    for i in range(k.o.listen_batch):
+        n = sizeof(address)
+        fd = accept4(l.fd, <sockaddr*>&address, &n, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd < 0:
+            if errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:
+                accept_pause(k)
+            return
+        k.counters.accepted += 1
+        client_new(l, fd, &address)
+        if k.fd_limit and fd > k.fd_limit:
+            accept_pause(k)     # the descriptors that are left belong to upstream connections
+            return
+
+
+cdef void client_new(Conn* l, int fd, sockaddr_storage* address) noexcept:
+    cdef Conn* c = conn_new(l.k, fd, CLIENT)
+    cdef const void* source = &(<sockaddr_in*>address).sin_addr
+    cdef const u8* six
+    if c == NULL:
+        return
+    c.port = l.port
+    c.tls = l.tls
+    if address.ss_family == AF_INET6:
+        six = (<sockaddr_in6*>address).sin6_addr.s6_addr
+        source = six
+        if is_mapped(six):     # an IPv4 client of a dual-stack listener
+            inet_ntop(AF_INET, six + 12, <char*>c.address, ADDRESS_TEXT)
+            source = NULL
+    if source != NULL:
+        inet_ntop(address.ss_family, source, <char*>c.address, ADDRESS_TEXT)
+    c.address_n = <u8>strlen(<char*>c.address)
+    if c.tls and not tls_begin(c):
+        conn_close(c)
+        return
+    client_settle(c)
+
+
+cdef bint is_mapped(const u8* six) noexcept nogil:
+    cdef int i
+    for i in range(10):
+        if six[i]:
+            return False
+    return six[10] == 255 and six[11] == 255
+
+
+cdef void accept_pause(Core* k) noexcept:
+    """Out of descriptors: serve what there is; whoever waits stays in the kernel's queue."""
+    cdef Conn* l = k.listeners
+    if k.accept_paused:
+        return
+    k.accept_paused = True
+    k.counters.accept_pauses += 1
+    while l != NULL:
+        unwatch(l)
+        l = l.next
+
+
+cdef void accept_resume(Core* k) noexcept:
+    cdef Conn* l = k.listeners
+    k.accept_paused = False
+    while l != NULL:
+        watch(l, EPOLLIN)
+        l = l.next
+
+
+cdef void expired(Conn* c) noexcept:
+    """A deadline has come."""
+    cdef Exchange* x = c.x
+    if c.kind == UPSTREAM:
+        if x == NULL:
+            conn_close(c)
+        else:
+            upstream_lost(c, 504)
+    elif c.timer == T_PROBE:
+        probe(c)
+    elif c.timer == T_HEAD and held(&c.inbox) and not c.handshaking:
+        c.k.counters.client_timeouts += 1
+        c.closing = 2
+        reply(c, NULL, 408)
+    elif c.timer == T_BODY and x != NULL and not x.responding:
+        c.k.counters.client_timeouts += 1
+        c.closing = 2
+        reply(c, x, 408)
+    else:
+        if c.timer != T_IDLE and c.timer != T_LINGER:
+            c.k.counters.client_timeouts += 1
+        client_gone(c)
+
+
+cdef void probe(Conn* c) noexcept:
+    """A client has sent its FIN and waits, or has gone: only a write can tell. An interim response harms no waiting
+    client (RFC 9110, 15.2), and the system of one that has gone answers it with a reset."""
+    cdef const char* interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    c.timer = T_NONE
+    if not conn_send(c, <const u8*>interim, <int>strlen(interim)):
+        client_gone(c)
+
+
+cdef void broken(Conn* c) noexcept:
+    """Hang-up or error on a socket that is not being read."""
+    if c.kind == CLIENT:
+        client_gone(c)
+    else:
+        unwatch(c)     # what it has sent is still to be read, when the client takes it
+
+
+cdef void serve(Conn* c, uint32_t events) noexcept:
+    if c.fd < 0:
+        return
+    if c.kind == LISTENER:
+        accept_some(c)
+        return
+    if c.connecting:
+        upstream_writable(c)
+        return
+    if events & EPOLLOUT and c.mask & EPOLLOUT or c.write_wants_read:
+        if c.kind == CLIENT:
+            client_writable(c)
+        else:
+            upstream_writable(c)
+        if c.fd < 0:
+            return
+    if not events & (EPOLLIN | EPOLLHUP | EPOLLERR):
+        return
+    if c.mask & EPOLLIN:
+        if c.kind == CLIENT:
+            client_readable(c)
+        else:
+            upstream_readable(c)
+    elif events & (EPOLLHUP | EPOLLERR):
+        broken(c)
+
+
+cdef void serve_events(Core* k) noexcept:
+    """One batch."""
+    cdef int i, n = epoll_wait(k.epfd, EVENTS, EVENTS_MAX, 0)
+    tell_time(k)
+    for i in range(n):
+        serve(<Conn*>EVENTS[i].data.ptr, EVENTS[i].events)
+    if k.ready != NULL:
+        serve_ready(k)
+    reap(k)
+
+
+cdef void drain(Core* k) noexcept:
+    """No new connection, no further request: those at work finish, the idle ones end."""
+    cdef Conn* c
+    cdef Conn* after
+    k.draining = True
+    while k.listeners != NULL:
+        conn_close(k.listeners)
+    c = k.clients
+    while c != NULL:
+        after = c.next
+        if c.x == NULL and held(&c.inbox) == 0 and held(&c.outbox) == 0 and c.served:
+            conn_close(c)
+        c = after
+    reap(k)

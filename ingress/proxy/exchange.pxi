@@ -1,0 +1,231 @@
+# An exchange: one request and its response, from its validated head to its line in the counters.
+# It moves bodies between `down` and `up`, tries endpoints, and knows nothing of how heads are spelt.
+
+
+cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
+    cdef Exchange* x = k.spare_exchanges
+    if x != NULL:
+        k.spare_exchanges = x.next_spare
+        k.spare_exchange_n -= 1
+    else:
+        x = <Exchange*>malloc(sizeof(Exchange))
+        if x == NULL:
+            k.counters.no_memory += 1
+            return NULL
+    memset(x, 0, sizeof(Exchange))
+    x.k = k
+    x.down = c
+    x.route_id = NO_ROUTE
+    x.started_ns = k.now_ns
+    x.response.mode = B_HEAD
+    c.x = x
+    k.exchange_n += 1
+    return x
+
+
+cdef void exchange_end(Exchange* x) noexcept:
+    """Count it, log it, part from both connections. An upstream connection still at work is closed."""
+    cdef Core* k = x.k
+    cdef Conn* u = x.up
+    cdef int i
+    if x.over:
+        return
+    x.over = True
+    if u != NULL:
+        x.up = NULL
+        u.x = NULL
+        conn_close(u)
+    if x.down != NULL:
+        x.down.x = NULL
+    stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
+    log_exchange(x)
+    x.down = NULL
+    free(x.head)
+    x.head = NULL
+    for i in range(x.tried_n):
+        x.tried[i].refs -= 1
+        endpoint_forget(x.tried[i])
+    x.tried_n = 0
+    backend_release(x.backend)
+    x.backend = NULL
+    k.exchange_n -= 1
+    x.next_spare = k.dead_exchanges
+    k.dead_exchanges = x
+
+
+cdef void exchange_connect(Exchange* x, int failure) noexcept:
+    """Give the request to an endpoint, or answer with `failure` when no attempt is left."""
+    cdef Endpoint* e
+    cdef Conn* u
+    while x.attempts < x.k.o.attempts:
+        e = pick(x)
+        if e == NULL:
+            failure = 503
+            break
+        x.attempts += 1
+        if x.tried_n < TRIED_MAX:
+            x.tried[x.tried_n] = e
+            x.tried_n += 1
+            e.refs += 1
+        e.requests += 1
+        x.attempt_ns = x.k.now_ns
+        u = exchange_upstream(x, e)
+        if u == NULL:
+            e.failures += 1
+            x.k.counters.connect_failures += 1
+            log_attempt(x, 502)
+            failure = 502
+            continue
+        x.up = u
+        u.x = x
+        u.served += 1
+        if u.connecting or exchange_send_head(x):
+            upstream_settle(u)
+            client_settle(x.down)
+            return
+        upstream_lost(u, 502)
+        return
+    reply(x.down, x, failure)
+
+
+cdef Conn* exchange_upstream(Exchange* x, Endpoint* e) noexcept:
+    """A connection to the endpoint, or NULL.
+
+    What may be sent only once is not risked on a pooled connection that has been closed meanwhile, and when one
+    pooled connection was found closed, the others are not tried: the endpoint has been restarted.
+    """
+    cdef u8 octet = 0
+    cdef Conn* u = NULL if x.stale_retried else pool_get(e)
+    while u != NULL and not x.keep_head and not (recv(u.fd, &octet, 1, MSG_PEEK) < 0 and errno == EAGAIN):
+        conn_close(u)
+        u = pool_get(e)
+    if u == NULL:
+        u = upstream_dial(x.k, e)
+        if u == NULL and (errno == EMFILE or errno == ENFILE) and free_descriptor(x.k):
+            u = upstream_dial(x.k, e)
+    return u
+
+
+cdef bint free_descriptor(Core* k) noexcept:
+    """Close an idle pooled connection, so that a request in work can have its descriptor."""
+    cdef Conn* u = k.upstreams
+    while u != NULL:
+        if u.pooled:
+            conn_close(u)
+            return True
+        u = u.next
+    return False
+
+
+cdef bint exchange_send_head(Exchange* x) noexcept:
+    """False when nothing of it could be sent: the connection is broken."""
+    cdef Conn* u = x.up
+    cdef Py_ssize_t sent = conn_write(u, x.head, x.head_n)
+    if sent < 0:
+        return False
+    x.head_sent = <int>sent
+    if sent < x.head_n and not buffer_add(&u.outbox, x.head + sent, x.head_n - <int>sent):
+        x.k.counters.no_memory += 1
+        return False
+    if not x.keep_head:
+        free(x.head)
+        x.head = NULL
+    return True
+
+
+cdef void exchange_gone(Exchange* x) noexcept:
+    """The client is no longer there."""
+    cdef Conn* c = x.down
+    if x.status == 0:
+        x.status = 499    # nginx's name for it
+    x.k.counters.client_aborts += 1
+    exchange_end(x)
+    conn_close(c)
+
+
+cdef bint may_retry(Exchange* x) noexcept:
+    """Never once the response has begun; a request that was sent only if doing it twice is harmless (RFC 9110, 9.2.2)."""
+    if x.head == NULL or x.responding or x.down == NULL or x.down.fd < 0:
+        return False
+    return x.head_sent == 0 or (x.idempotent and x.whole)
+
+
+cdef void upstream_lost(Conn* u, int status) noexcept:
+    """The connection failed before its response was complete: another attempt, an answer of ours, or a cut response."""
+    cdef Exchange* x = u.x
+    cdef bint stale, begun = held(&u.inbox) > 0, was_connecting = u.connecting
+    if x == NULL:
+        conn_close(u)
+        return
+    stale = u.reused and not begun and status == 502
+    x.up = NULL
+    u.x = NULL
+    if not stale:
+        u.endpoint.failures += 1
+        if was_connecting:
+            x.k.counters.connect_failures += 1
+        elif status == 504:
+            x.k.counters.upstream_timeouts += 1
+        else:
+            x.k.counters.upstream_resets += 1
+    log_attempt(x, status)
+    conn_close(u)
+    if x.responding:
+        exchange_cut(x)
+        return
+    if not begun and may_retry(x):
+        if stale and not x.stale_retried:
+            x.stale_retried = True    # an idle connection that was closed meanwhile says nothing of the endpoint
+            x.attempts -= 1
+        x.k.counters.retries += 1
+        x.head_sent = 0
+        exchange_connect(x, status)
+        return
+    reply(x.down, x, status)
+
+
+cdef void exchange_cut(Exchange* x) noexcept:
+    """The response cannot be completed: the client must see that, so its connection ends without the rest."""
+    cdef Conn* c = x.down
+    exchange_end(x)
+    c.closing = True
+    if held(&c.outbox):
+        client_settle(c)
+    else:
+        conn_close(c)
+
+
+cdef int body_feed(Body* body, u8* p, int n, u8* data, int* data_n) noexcept nogil:
+    """How many of n octets belong to the body, or -1; its mode becomes B_DONE at the end. `data`: see chunked_feed."""
+    cdef int used
+    if body.mode == B_LENGTH:
+        used = n if body.left > n else <int>body.left
+        body.left -= used
+        if body.left == 0:
+            body.mode = B_DONE
+        return used
+    if body.mode == B_CHUNKED:
+        used = chunked_feed(&body.chunked, p, n, data, data_n)
+        if body.chunked.state == ENDED:
+            body.mode = B_DONE
+        return used
+    return 0 if body.mode == B_DONE else n
+
+
+cdef void exchange_done(Exchange* x, bint surplus) noexcept:
+    """The response is complete."""
+    cdef Conn* c = x.down
+    cdef Conn* u = x.up
+    cdef bint reusable = (not x.upstream_close and not surplus and x.request.mode == B_DONE
+                          and held(&u.outbox) == 0 and x.response.mode == B_DONE)
+    x.up = NULL
+    u.x = NULL
+    if x.request.mode != B_DONE:
+        c.closing = True
+    log_attempt(x, x.status)
+    if reusable:
+        pool_put(u)
+    else:
+        conn_close(u)
+    exchange_end(x)
+    client_next(c)

@@ -1,0 +1,108 @@
+# Between the engine's plain memory and Python: settings in, counters out, the end of it all.
+
+SWEEP_SECONDS = 0.25
+
+
+cdef void read_settings(Options* o, object s) except *:
+    o.limits.fields = min(s.field_limit, FIELDS_MAX)
+    o.limits.target = min(s.target_limit_bytes, PATH_MAX)
+    o.head_bytes = s.head_limit_bytes
+    o.response_head_bytes = min(s.response_head_limit_bytes, HEADROOM // 2)
+    o.pipeline_bytes = s.pipeline_limit_bytes
+    o.read_bytes = s.read_buffer_bytes
+    o.attempts = s.attempts
+    o.idle_per_endpoint = s.idle_per_endpoint
+    o.requests_per_connection = s.requests_per_connection
+    o.listen_batch = s.listen_batch
+    o.client_head = ticks_of(s.client_head_seconds)
+    o.client_body = ticks_of(s.client_body_seconds)
+    o.client_idle = ticks_of(s.client_idle_seconds)
+    o.client_send = ticks_of(s.client_send_seconds)
+    o.linger = ticks_of(s.lingering_seconds)
+    o.probe = ticks_of(s.half_close_probe_seconds)
+    o.connect = ticks_of(s.connect_seconds)
+    o.upstream_send = ticks_of(s.upstream_send_seconds)
+    o.upstream_read = ticks_of(s.upstream_read_seconds)
+    o.upstream_idle = ticks_of(s.upstream_idle_seconds)
+    o.server_n = copy_text(o.server, sizeof(o.server), "server", s.server)
+    o.brand_n = copy_text(o.brand, sizeof(o.brand), "brand", s.brand)
+
+
+cdef int copy_text(u8* out, int size, str name, str text) except -1:
+    cdef bytes octets = text.encode("latin-1")
+    cdef int i
+    if len(octets) > size:
+        raise ValueError(f"{name}: at most {size} octets")
+    for i in range(len(octets)):
+        if not FIELD_VALUE[<u8>octets[i]]:
+            raise ValueError(f"{name}: control characters are not allowed")
+        out[i] = <u8>octets[i]
+    return len(octets)
+
+
+cdef int accept_limit(object descriptors):
+    """The descriptor number above which no client is taken: the rest is for upstream connections."""
+    if descriptors <= 0 or descriptors > 1 << 30:
+        return 0
+    return descriptors - max(8, min(64, descriptors // 4))
+
+
+cdef dict read_stats(Core* k, dict endpoints):
+    cdef Endpoint* e
+    cdef dict by_endpoint = {}
+    for key, address in endpoints.items():
+        e = <Endpoint*><size_t>address
+        by_endpoint[key.decode()] = {
+            "requests": e.requests, "failures": e.failures, "open": e.open_n, "idle": e.idle_n}
+    return {
+        "connections": k.client_n,
+        "accepted": k.counters.accepted,
+        "upstream_connections": k.upstream_n,
+        "exchanges": k.exchange_n,
+        "draining": bool(k.draining),
+        "requests": stat_rows(&k.stats),
+        "endpoints": by_endpoint,
+        "events": dict(k.counters),
+    }
+
+
+cdef void core_close(Core* k) noexcept:
+    """Close every connection, whatever it does."""
+    cdef Conn* c
+    if k.epfd < 0:
+        return
+    k.accept_paused = False
+    while k.listeners != NULL:
+        conn_close(k.listeners)
+    while k.clients != NULL:
+        c = k.clients
+        if c.x != NULL:
+            exchange_end(c.x)
+        conn_close(c)
+    while k.upstreams != NULL:
+        conn_close(k.upstreams)
+    while k.ready != NULL:
+        c = k.ready
+        k.ready = c.pool_next
+        c.pool_next = k.dead
+        k.dead = c
+    reap(k)
+    close_fd(k.epfd)
+    k.epfd = -1
+
+
+cdef void core_free(Core* k, dict backends):
+    cdef Conn* c
+    cdef Exchange* x
+    for address in backends.values():
+        backend_clear(<Backend*><size_t>address)
+    while k.spare != NULL:
+        c = k.spare
+        k.spare = c.pool_next
+        free(c)
+    while k.spare_exchanges != NULL:
+        x = k.spare_exchanges
+        k.spare_exchanges = x.next_spare
+        free(x)
+    free(k.stats.rows)
+    free(k)

@@ -1,0 +1,104 @@
+# Answers of our own: errors, in the form nginx's customers expect.
+
+cdef const char* reason_of(int status) noexcept nogil:
+    if status == 400:
+        return b"400 Bad Request"
+    if status == 404:
+        return b"404 Not Found"
+    if status == 405:
+        return b"405 Method Not Allowed"
+    if status == 408:
+        return b"408 Request Timeout"
+    if status == 413:
+        return b"413 Content Too Large"
+    if status == 414:
+        return b"414 URI Too Long"
+    if status == 431:
+        return b"431 Request Header Fields Too Large"
+    if status == 501:
+        return b"501 Not Implemented"
+    if status == 502:
+        return b"502 Bad Gateway"
+    if status == 503:
+        return b"503 Service Unavailable"
+    if status == 504:
+        return b"504 Gateway Timeout"
+    if status == 505:
+        return b"505 HTTP Version Not Supported"
+    return b"500 Internal Server Error"
+
+
+cdef void put_page(Writer* w, Core* k, const char* reason) noexcept:
+    put_text(w, b"<html>\r\n<head><title>")
+    put_text(w, reason)
+    put_text(w, b"</title></head>\r\n<body>\r\n<center><h1>")
+    put_text(w, reason)
+    put_text(w, b"</h1></center>\r\n")
+    if k.o.brand_n:
+        put_text(w, b"<hr><center>")
+        put(w, k.o.brand, k.o.brand_n)
+        put_text(w, b"</center>\r\n")
+    put_text(w, b"</body>\r\n</html>\r\n")
+
+
+cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
+    """A whole response; how many octets of it are body."""
+    cdef u8 page[1024]
+    cdef Writer body
+    cdef const char* reason = reason_of(status)
+    body.p = page
+    body.n = 0
+    body.capacity = <int>sizeof(page)
+    body.full = False
+    put_page(&body, c.k, reason)
+    put_text(w, b"HTTP/1.1 ")
+    put_text(w, reason)
+    put_text(w, b"\r\n")
+    put_date(w, c.k)
+    if c.k.o.server_n:
+        put_text(w, b"Server: ")
+        put(w, c.k.o.server, c.k.o.server_n)
+        put_text(w, b"\r\n")
+    put_text(w, b"Content-Type: text/html\r\nContent-Length: ")
+    put_number(w, body.n)
+    if status == 405:
+        put_text(w, b"\r\nAllow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+    if c.closing:
+        put_text(w, b"\r\nConnection: close\r\n\r\n")
+    else:
+        put_text(w, b"\r\nConnection: keep-alive\r\n\r\n")
+    if is_head:
+        return 0
+    put(w, body.p, body.n)
+    return body.n
+
+
+cdef void reply(Conn* c, Exchange* x, int status) noexcept:
+    """Answer an exchange, or a head that became none (x NULL; the connection ends), ourselves."""
+    cdef u8 text[2048]
+    cdef Writer w
+    cdef int body_n
+    cdef bint sent
+    w.p = text
+    w.n = 0
+    w.capacity = <int>sizeof(text)
+    w.full = False
+    if x == NULL or x.request.mode != B_DONE or c.k.draining or c.eof:
+        c.closing = True
+    body_n = put_reply(&w, c, status, x != NULL and x.is_head)
+    sent = conn_send(c, text, w.n)
+    if x == NULL:
+        c.k.counters.bad_requests += 1
+        stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)
+        log_refused(c, status, body_n)
+    else:
+        x.status = status
+        x.octets_out += w.n
+        x.body_out += body_n
+        x.responding = True
+        exchange_end(x)
+    if c.fd >= 0:
+        if sent:
+            client_next(c)
+        else:
+            conn_close(c)

@@ -1,0 +1,201 @@
+# Heads as they go on: hop-by-hop fields out, forwarding fields in, framing in one spelling.
+
+
+cdef void put_kept(Writer* w, const u8* b, const Head* h) noexcept nogil:
+    """The field lines that stay, neighbours in one copy."""
+    cdef int i, at = -1, end = 0
+    cdef const Field* f
+    for i in range(h.field_n):
+        f = &h.field[i]
+        if f.drop:
+            if at >= 0:
+                put(w, b + at, end - at)
+                at = -1
+        else:
+            if at < 0:
+                at = f.at
+            end = f.end
+    if at >= 0:
+        put(w, b + at, end - at)
+
+
+cdef inline void put_span(Writer* w, const u8* b, Span s) noexcept nogil:
+    put(w, b + s.at, s.n)
+
+
+cdef inline void put_line(Writer* w, const char* name, const u8* b, Span s) noexcept nogil:
+    put_text(w, name)
+    put(w, b + s.at, s.n)
+    put_text(w, b"\r\n")
+
+
+cdef void put_joined(Writer* w, const u8* b, const Head* h, int kind, const char* name) noexcept nogil:
+    """Every field of a kind, joined by commas into one of another name; nothing if there is none."""
+    cdef int i
+    cdef bint begun = False
+    for i in range(h.field_n):
+        if h.field[i].kind == kind:
+            if begun:
+                put_text(w, b", ")
+            else:
+                put_text(w, name)
+            put(w, b + h.field[i].value_at, h.field[i].value_n)
+            begun = True
+    if begun:
+        put_text(w, b"\r\n")
+
+
+cdef void put_random_id(Writer* w, Core* k) noexcept:
+    cdef u8 text[32]
+    cdef int i, need = <int>sizeof(text) // 2
+    cdef u8* source
+    if k.random_left < need:
+        getrandom(k.random, sizeof(k.random), 0)
+        k.random_left = <int>sizeof(k.random)
+    k.random_left -= need
+    source = k.random + k.random_left
+    for i in range(need):
+        text[2 * i] = HEX_DIGITS[source[i] >> 4]
+        text[2 * i + 1] = HEX_DIGITS[source[i] & 15]
+    put(w, text, <int>sizeof(text))
+
+
+cdef bint drop_forwarding(Head* h) noexcept nogil:
+    """Nothing a client says of where a request came from is trusted. Whether it said anything about it."""
+    cdef int i, kind
+    cdef bint said = False
+    for i in range(h.field_n):
+        kind = h.field[i].kind
+        if FORWARDED_FOR <= kind <= ORIGINAL_FORWARDED and kind != REQUEST_ID:
+            h.field[i].drop = True
+            said = said or kind == FORWARDED_FOR or kind == FORWARDED_HOST
+        elif kind == REQUEST_ID and (h.request_id.n == 0 or h.field[i].value_at != h.request_id.at):
+            h.field[i].drop = True
+        elif kind == EXPECT and h.minor == 0:
+            h.field[i].drop = True    # RFC 9110, 10.1.1
+    return said
+
+
+cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Target* t) noexcept:
+    """The head an endpoint gets."""
+    cdef bint said = drop_forwarding(h)
+    cdef int i
+    put_span(w, b, h.method)
+    put_text(w, b" ")
+    if t.path.n == 0:
+        put_text(w, b"/")
+    put_span(w, b, t.rest)
+    put_text(w, b" HTTP/1.1\r\n")
+    if t.absolute or h.host.at < 0:
+        for i in range(h.field_n):
+            if h.field[i].kind == HOST:
+                h.field[i].drop = True
+        put_line(w, b"Host: ", b, t.authority)
+    put_kept(w, b, h)
+    if h.content_length >= 0:
+        put_text(w, b"Content-Length: ")
+        put_number(w, h.content_length)
+        put_text(w, b"\r\n")
+    elif h.chunked:
+        put_text(w, b"Transfer-Encoding: chunked\r\n")
+    if x.upgrade:
+        put_text(w, b"Connection: Upgrade\r\n")
+        put_line(w, b"Upgrade: ", b, h.upgrade)
+    put_forwarding(w, c, b, t)
+    if said:
+        put_joined(w, b, h, FORWARDED_FOR, b"X-Original-Forwarded-For: ")
+        put_joined(w, b, h, FORWARDED_HOST, b"X-Original-Forwarded-Host: ")
+    if h.request_id.n == 0:
+        put_text(w, b"X-Request-ID: ")
+        put_random_id(w, c.k)
+        put_text(w, b"\r\n")
+    put_text(w, b"\r\n")
+
+
+cdef void put_forwarding(Writer* w, Conn* c, const u8* b, Target* t) noexcept:
+    put_text(w, b"X-Real-IP: ")
+    put(w, c.address, c.address_n)
+    put_text(w, b"\r\nX-Forwarded-For: ")
+    put(w, c.address, c.address_n)
+    put_text(w, b"\r\nX-Forwarded-Host: ")
+    put_span(w, b, t.authority)
+    put_text(w, b"\r\nX-Forwarded-Port: ")
+    put_number(w, c.port)
+    if c.tls:
+        put_text(w, b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Scheme: https\r\nX-Scheme: https\r\n")
+    else:
+        put_text(w, b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Scheme: http\r\nX-Scheme: http\r\n")
+
+
+cdef void put_date(Writer* w, Core* k) noexcept:
+    """Date (RFC 9110, 6.6.1), made once a second."""
+    cdef timespec now
+    cdef tm utc
+    cdef const char* days = b"SunMonTueWedThuFriSat"
+    cdef const char* months = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+    cdef Writer d
+    clock_gettime(CLOCK_REALTIME, &now)
+    if now.tv_sec != k.date_second:
+        k.date_second = now.tv_sec
+        gmtime_r(&k.date_second, &utc)
+        d.p = k.date
+        d.n = 0
+        d.capacity = <int>sizeof(k.date)
+        d.full = False
+        put_text(&d, b"Date: ")
+        put(&d, <const u8*>days + 3 * utc.tm_wday, 3)
+        put_text(&d, b", ")
+        put_two(&d, utc.tm_mday)
+        put_text(&d, b" ")
+        put(&d, <const u8*>months + 3 * utc.tm_mon, 3)
+        put_text(&d, b" ")
+        put_number(&d, 1900 + utc.tm_year)
+        put_text(&d, b" ")
+        put_clock(&d, &utc)
+        put_text(&d, b" GMT\r\n")
+        k.date_n = d.n
+    put(w, k.date, k.date_n)
+
+
+cdef void put_two(Writer* w, int value) noexcept nogil:
+    if value < 10:
+        put_text(w, b"0")
+    put_number(w, value)
+
+
+cdef void put_clock(Writer* w, const tm* t) noexcept nogil:
+    put_two(w, t.tm_hour)
+    put_text(w, b":")
+    put_two(w, t.tm_min)
+    put_text(w, b":")
+    put_two(w, t.tm_sec)
+
+
+cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
+    """The head a client gets: final, interim or of a switched protocol."""
+    cdef Conn* c = x.down
+    cdef Core* k = x.k
+    cdef const u8* space = <const u8*>memchr(b, c' ', h.length)
+    put_text(w, b"HTTP/1.1")
+    put(w, space, <int>(b + h.target.at - space))    # status and reason, as they came
+    put_kept(w, b, h)
+    if h.status == 101:
+        put_line(w, b"Connection: Upgrade\r\nUpgrade: ", b, h.upgrade)
+    elif h.status >= 200:
+        if h.content_length >= 0:
+            put_text(w, b"Content-Length: ")
+            put_number(w, h.content_length)
+            put_text(w, b"\r\n")
+        elif h.chunked and not x.decode:
+            put_text(w, b"Transfer-Encoding: chunked\r\n")
+        if not h.has_date:
+            put_date(w, k)
+        if not h.has_server and k.o.server_n:
+            put_text(w, b"Server: ")
+            put(w, k.o.server, k.o.server_n)
+            put_text(w, b"\r\n")
+        if c.closing:
+            put_text(w, b"Connection: close\r\n")
+        elif x.minor == 0:
+            put_text(w, b"Connection: keep-alive\r\n")
+    put_text(w, b"\r\n")

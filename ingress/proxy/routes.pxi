@@ -1,0 +1,192 @@
+# Host and path to route: exact paths, then the longest prefix of whole segments (Kubernetes, Ingress v1).
+# One pass over the path: a running hash is looked up at every segment's end, however many paths a host has.
+
+cdef enum:
+    NO_ROUTE = -1
+
+cdef struct Route:
+    int id
+    Backend* backend
+
+cdef struct PathEntry:
+    bint used
+    uint64_t hash
+    int at           # of the path in the table's text, without a prefix's trailing slash
+    int n
+    int exact        # index of a route, or NO_ROUTE
+    int prefix       # "/foo"
+    int prefix_slash  # "/foo/"
+
+
+cdef inline uint64_t hash_step(uint64_t h, u8 octet) noexcept nogil:
+    return (h ^ octet) * <uint64_t>1099511628211ULL
+
+
+cdef inline uint64_t hash_end(uint64_t h) noexcept nogil:
+    return h ^ (h >> 29)
+
+
+cdef uint64_t HASH_SEED = 0
+
+
+cdef void init_seed():
+    # Paths come from strangers: the seed keeps them from choosing collisions.
+    getrandom(&HASH_SEED, sizeof(HASH_SEED), 0)
+
+
+init_seed()
+
+
+cdef class HostTable:
+    """The routes of one host. Immutable once built: a host's change is a new table."""
+
+    cdef Route* routes
+    cdef int route_n
+    cdef PathEntry* entries
+    cdef uint64_t mask
+    cdef int longest
+    cdef bytes text
+
+    def __cinit__(self):
+        self.routes = NULL
+        self.entries = NULL
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.route_n):
+            backend_release(self.routes[i].backend)
+        free(self.routes)
+        free(self.entries)
+
+    cdef PathEntry* entry(self, const u8* p, int n, uint64_t h) noexcept:
+        """Where the path is, or the free place where it would be."""
+        cdef uint64_t slot = h & self.mask
+        cdef const u8* text = <const u8*><const char*>self.text
+        while self.entries[slot].used:
+            if (self.entries[slot].hash == h and self.entries[slot].n == n
+                    and memcmp(text + self.entries[slot].at, p, n) == 0):
+                break
+            slot = (slot + 1) & self.mask
+        return &self.entries[slot]
+
+    cdef int find(self, const u8* p, int n) noexcept:
+        """The route for a normalised path, or NO_ROUTE."""
+        cdef int i, best = NO_ROUTE
+        cdef uint64_t h = HASH_SEED
+        cdef PathEntry* e
+        for i in range(n):
+            if p[i] == c'/' and i <= self.longest:
+                e = self.entry(p, i, hash_end(h))
+                if e.used and e.prefix_slash >= 0:
+                    best = e.prefix_slash
+                elif e.used and e.prefix >= 0:
+                    best = e.prefix
+            elif i > self.longest:
+                return best
+            h = hash_step(h, p[i])
+        if n > self.longest:
+            return best
+        e = self.entry(p, n, hash_end(h))
+        if not e.used:
+            return best
+        if e.exact >= 0:
+            return e.exact
+        if e.prefix_slash >= 0:
+            return e.prefix_slash
+        return e.prefix if e.prefix >= 0 else best
+
+
+cdef HostTable build_host_table(Core* k, object routes):
+    """From RouteSpecs; raises ValueError for a path without a leading slash."""
+    cdef HostTable table = HostTable.__new__(HostTable)
+    cdef list stored = []
+    cdef bytes path
+    cdef int size = 4, at = 0, i
+    for spec in routes:
+        path = spec[0].encode()
+        if not path.startswith(b"/"):
+            raise ValueError(f"path {spec[0]!r}: must begin with '/'")
+        if not spec[1] and path.endswith(b"/"):
+            path = path[:-1]
+        stored.append(path)
+    while size < 2 * len(stored) + 2:
+        size *= 2
+    table.text = b"".join(stored)
+    table.mask = size - 1
+    table.entries = <PathEntry*>calloc(size, sizeof(PathEntry))
+    table.routes = <Route*>calloc(len(stored) + 1, sizeof(Route))
+    if table.entries == NULL or table.routes == NULL:
+        raise MemoryError()
+    for i, spec in enumerate(routes):
+        path = stored[i]
+        table.routes[i].id = spec[3]
+        table.routes[i].backend = backend_named(k, spec[2])
+        table.routes[i].backend.refs += 1
+        table.route_n = i + 1
+        add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))
+        at += len(path)
+    return table
+
+
+cdef void add_path(HostTable table, int route, int at, int n, bint exact, bint slash):
+    cdef const u8* p = <const u8*><const char*>table.text + at
+    cdef uint64_t h = HASH_SEED
+    cdef PathEntry* e
+    cdef int i
+    for i in range(n):
+        h = hash_step(h, p[i])
+    h = hash_end(h)
+    e = table.entry(p, n, h)
+    if not e.used:
+        e.used = True
+        e.hash = h
+        e.at = at
+        e.n = n
+        e.exact = e.prefix = e.prefix_slash = NO_ROUTE
+    table.longest = max(table.longest, n)
+    # The first of two equal paths wins: the caller lists the older object first.
+    if exact:
+        e.exact = route if e.exact < 0 else e.exact
+    elif slash:
+        e.prefix_slash = route if e.prefix_slash < 0 else e.prefix_slash
+    else:
+        e.prefix = route if e.prefix < 0 else e.prefix
+
+
+cdef class RouteTable:
+    """Every host's table: by name, by the domain under a wildcard, and for every other host."""
+
+    cdef dict exact
+    cdef dict wildcard
+    cdef HostTable other
+
+    def __cinit__(self):
+        self.exact = {}
+        self.wildcard = {}
+        self.other = None
+
+    cdef void put(self, str host, HostTable table) except *:
+        if host == "":
+            self.other = table
+        elif host.startswith("*."):
+            self.wildcard[host[2:].encode()] = table
+        else:
+            self.exact[host.encode()] = table
+
+    cdef void drop(self, str host) except *:
+        if host == "":
+            self.other = None
+        elif host.startswith("*."):
+            self.wildcard.pop(host[2:].encode(), None)
+        else:
+            self.exact.pop(host.encode(), None)
+
+    cdef HostTable find(self, const u8* host, int n):
+        """The table of a host in lower case, or None."""
+        cdef const u8* dot
+        found = self.exact.get((<const char*>host)[:n])
+        if found is None and self.wildcard:
+            dot = <const u8*>memchr(host, c'.', n)
+            if dot != NULL and dot > host:
+                found = self.wildcard.get((<const char*>dot + 1)[:n - (dot + 1 - host)])
+        return self.other if found is None else <HostTable>found

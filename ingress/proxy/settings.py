@@ -1,0 +1,57 @@
+"""What the data plane is told: settings of a worker's engine and the routes of a host."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class RouteSpec(NamedTuple):
+    """One path of one host.
+
+    `path` begins with "/". A prefix covers whole segments, and "/foo/" covers what "/foo" covers;
+    where both are there, the longer wins. An exact path beats every prefix.
+    `route_id` is what the counters are kept by; the caller knows what it stands for.
+    """
+
+    path: str
+    exact: bool
+    backend: str
+    route_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Limits, time-outs and buffer sizes of one engine. Sizes in bytes, times in seconds."""
+
+    # What a client may send.
+    head_limit_bytes: int = 65536  # a longer request head is answered with 431
+    target_limit_bytes: int = 32768  # a longer request target is answered with 414
+    field_limit: int = 100  # more fields than this are answered with 431
+    pipeline_limit_bytes: int = 65536  # read ahead of the request in work, then the client waits
+
+    # How long a step may take.
+    client_head_seconds: float = 60.0  # from a head's first byte to its last: 408
+    client_body_seconds: float = 60.0  # between two reads of a request body: 408
+    client_idle_seconds: float = 75.0  # keep-alive without a request
+    client_send_seconds: float = 60.0  # between two writes to a client that does not read
+    lingering_seconds: float = 5.0  # reading on after the last answer, so that it is not lost to a reset
+    half_close_probe_seconds: float = (
+        1.0  # after a client's FIN, before an interim response asks whether it is still there
+    )
+    connect_seconds: float = 5.0
+    upstream_send_seconds: float = 60.0
+    upstream_read_seconds: float = 60.0
+    upstream_idle_seconds: float = 60.0  # a pooled connection is closed after so long
+
+    # Towards the endpoints.
+    attempts: int = 3  # endpoints tried for one request, the first one included
+    idle_per_endpoint: int = 320  # pooled connections kept per endpoint and worker
+    requests_per_connection: int = 10000  # then an endpoint's connection is closed
+    response_head_limit_bytes: int = 65536  # a longer response head is answered with 502
+
+    # What the answers say.
+    server: str = "causeway"  # Server field, if the endpoint sent none; "" adds none
+    brand: str = "causeway"  # the line under an error page's heading; "" leaves it out
+
+    read_buffer_bytes: int = 262144  # one for the whole engine: what one read may take
+    listen_batch: int = 64  # connections accepted per wake-up
+    access_log_fd: int = -1  # a file, pipe or socket of the caller's; -1 writes no access log

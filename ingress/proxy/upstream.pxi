@@ -1,0 +1,267 @@
+# The endpoint side of HTTP/1.1: responses to exchanges, and what to wait for next.
+
+
+cdef void upstream_settle(Conn* u) noexcept:
+    cdef Exchange* x = u.x
+    cdef Options* o = &u.k.o
+    if u.fd < 0:
+        return
+    if u.connecting:
+        watch(u, EPOLLOUT)
+        if u.timer != T_CONNECT:
+            arm(u, T_CONNECT, o.connect)
+    elif x == NULL:
+        watch(u, EPOLLIN)
+        arm(u, T_IDLE, o.upstream_idle)
+    elif x.down != NULL and held(&x.down.outbox):
+        # Back-pressure: the client's own time-out runs.
+        watch(u, EPOLLOUT if held(&u.outbox) else 0)
+        arm(u, T_NONE, 0)
+    elif held(&u.outbox):
+        watch(u, EPOLLIN | EPOLLOUT)
+        arm(u, T_SEND, o.upstream_send)
+    else:
+        watch(u, EPOLLIN)
+        if x.request.mode != B_DONE and x.request.mode != B_TUNNEL and not x.responding:
+            arm(u, T_NONE, 0)    # the client's body is what is waited for
+        else:
+            arm(u, T_READ, o.upstream_read)
+
+
+cdef void upstream_writable(Conn* u) noexcept:
+    cdef Exchange* x = u.x
+    cdef int failed = 0
+    cdef socklen_t n = sizeof(failed)
+    if u.connecting:
+        if getsockopt(u.fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0 or failed:
+            upstream_lost(u, 502)
+            return
+        u.connecting = False
+        if x != NULL and not exchange_send_head(x):
+            upstream_lost(u, 502)
+            return
+    elif not conn_flush(u):
+        upstream_lost(u, 502)
+        return
+    upstream_settle(u)
+    if x != NULL:
+        client_settle(x.down)
+
+
+cdef void upstream_readable(Conn* u) noexcept:
+    cdef Exchange* x = u.x
+    cdef Py_ssize_t n = conn_read(u, READ, u.k.o.read_bytes)
+    if n == GOT_NOTHING:
+        return
+    if x == NULL:      # an idle connection: closed by the endpoint, or it speaks unasked
+        conn_close(u)
+        return
+    if n <= 0:
+        upstream_eof(u, n == 0)
+        return
+    x.upstream_octets += n
+    if x.response.mode != B_HEAD:
+        response_body(x, READ, <int>n)
+    elif held(&u.inbox) == 0:
+        response_heads(x, READ, <int>n, True)
+    else:
+        if not buffer_add(&u.inbox, READ, <int>n):
+            u.k.counters.no_memory += 1
+            upstream_lost(u, 502)
+            return
+        response_stored(u)
+
+
+cdef void response_stored(Conn* u) noexcept:
+    """A head that came in pieces."""
+    cdef Buffer inbox = u.inbox
+    memset(&u.inbox, 0, sizeof(Buffer))
+    response_heads(u.x, inbox.p + inbox.start, held(&inbox), False)
+    free(inbox.p)
+
+
+cdef void upstream_eof(Conn* u, bint orderly) noexcept:
+    cdef Exchange* x = u.x
+    if x.response.mode == B_TUNNEL:
+        tunnel_eof(x, u)
+    elif orderly and x.response.mode == B_UNTIL_CLOSE:
+        x.response.mode = B_DONE
+        x.upstream_close = True
+        exchange_done(x, False)
+    else:
+        upstream_lost(u, 502)
+
+
+cdef void bad_response(Conn* u) noexcept:
+    """Not HTTP, or framed in a way that two readers could read in two ways. Not tried elsewhere: it did the request."""
+    cdef Exchange* x = u.x
+    u.k.counters.bad_responses += 1
+    u.endpoint.failures += 1
+    log_attempt(x, 502)
+    x.up = NULL
+    u.x = NULL
+    conn_close(u)
+    if x.responding:
+        exchange_cut(x)
+    else:
+        reply(x.down, x, 502)
+
+
+cdef void response_heads(Exchange* x, u8* p, int n, bint headroom) noexcept:
+    """Interim responses, then the final head with what follows it. `headroom`: p is the read buffer."""
+    cdef Conn* u = x.up
+    cdef Head* h = &HEAD
+    cdef int length
+    while True:
+        length = response_head(p, n, h, FIELDS_MAX)
+        if length == NEED_MORE:
+            if n > u.k.o.response_head_bytes:
+                bad_response(u)
+            elif not buffer_add(&u.inbox, p, n):
+                upstream_lost(u, 502)
+            else:
+                upstream_settle(u)
+            return
+        if length < 0 or length > u.k.o.response_head_bytes or (h.status == 101 and not may_switch(x, h)):
+            bad_response(u)
+            return
+        if h.status >= 200 or h.status == 101:
+            break
+        if x.minor and not response_interim(x, p, h):
+            return
+        p += length
+        n -= length
+        if n == 0:
+            upstream_settle(u)
+            return
+    response_final(x, p, n, h, headroom)
+
+
+cdef bint may_switch(Exchange* x, const Head* h) noexcept nogil:
+    return x.upgrade and h.upgrade.n > 0
+
+
+cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
+    """Pass a 1xx on; False when the client is gone."""
+    cdef Writer w
+    w.p = SCRATCH
+    w.n = 0
+    w.capacity = <int>sizeof(SCRATCH)
+    w.full = False
+    put_response(&w, x, p, h)
+    if conn_send(x.down, w.p, w.n):
+        x.octets_out += w.n
+        return True
+    exchange_gone(x)
+    return False
+
+
+cdef void response_frame(Exchange* x, const Head* h) noexcept:
+    """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
+    cdef Conn* c = x.down
+    if h.status == 101:
+        x.response.mode = B_TUNNEL
+        x.request.mode = B_TUNNEL
+    elif x.is_head or h.status == 204 or h.status == 304:
+        x.response.mode = B_DONE
+    elif h.chunked:
+        x.response.mode = B_CHUNKED
+        x.decode = x.minor == 0
+    elif h.content_length >= 0:
+        x.response.mode = B_LENGTH if h.content_length else B_DONE
+        x.response.left = h.content_length
+    else:
+        x.response.mode = B_UNTIL_CLOSE
+    x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
+    if (x.decode or x.response.mode == B_UNTIL_CLOSE or c.k.draining or c.eof
+            or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
+        c.closing = max(c.closing, 2 if x.request.mode != B_DONE else 1)
+
+
+cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noexcept:
+    """The head, rewritten, and the part of the body that came with it, in one send."""
+    cdef Conn* c = x.down
+    cdef Conn* u = x.up
+    cdef Writer w
+    cdef int used = 0, body_n = 0
+    cdef u8* body = p + h.length
+    cdef u8* out
+    x.status = h.status
+    x.response_ns = x.k.now_ns
+    response_frame(x, h)
+    if h.status == 204:
+        h.content_length = -1     # RFC 9110, 8.6
+        h.chunked = False
+    free(x.head)
+    x.head = NULL
+    w.p = SCRATCH
+    w.n = 0
+    w.capacity = <int>sizeof(SCRATCH)
+    w.full = False
+    put_response(&w, x, p, h)
+    n -= h.length
+    used = body_feed(&x.response, body, n, body if x.decode else NULL, &body_n)
+    if used < 0 or w.full:
+        x.response.mode = B_DONE
+        bad_response(u)
+        return
+    if not x.decode:
+        body_n = used
+    x.responding = True
+    if headroom:
+        out = body - w.n
+        memcpy(out, w.p, w.n)
+        response_send(x, out, w.n + body_n, body_n, used < n)
+    elif body_n <= w.capacity - w.n:
+        put(&w, body, body_n)
+        response_send(x, w.p, w.n, body_n, used < n)
+    elif conn_send(c, w.p, w.n):
+        x.octets_out += w.n
+        response_send(x, body, body_n, body_n, used < n)
+    else:
+        exchange_gone(x)
+
+
+cdef void response_body(Exchange* x, u8* p, int n) noexcept:
+    cdef int body_n = 0
+    cdef int used = body_feed(&x.response, p, n, p if x.decode else NULL, &body_n)
+    if used < 0:
+        bad_response(x.up)
+        return
+    response_send(x, p, body_n if x.decode else used, body_n if x.decode else used, used < n)
+
+
+cdef void response_send(Exchange* x, const u8* p, int n, int body_n, bint surplus) noexcept:
+    """Octets to the client; then wait for more, or end the exchange."""
+    cdef Conn* c = x.down
+    x.octets_out += n
+    x.body_out += body_n
+    if not conn_send(c, p, n):
+        exchange_gone(x)
+        return
+    if x.response.mode == B_DONE:
+        exchange_done(x, surplus)
+        return
+    upstream_settle(x.up)
+    client_settle(c)
+    if x.response.mode == B_TUNNEL:
+        tunnel_begin(x)
+
+
+cdef void tunnel_begin(Exchange* x) noexcept:
+    """What the client has sent ahead of the switch belongs to the other protocol."""
+    cdef Conn* c = x.down
+    cdef Buffer inbox = c.inbox
+    if held(&inbox) == 0:
+        return
+    memset(&c.inbox, 0, sizeof(Buffer))
+    request_body(x, inbox.p + inbox.start, held(&inbox))
+    free(inbox.p)
+
+
+cdef void tunnel_eof(Exchange* x, Conn* side) noexcept:
+    """One side of a switched protocol has closed. It is not read while the other side is behind, so all is delivered."""
+    cdef Conn* c = x.down
+    exchange_end(x)
+    c.closing = 2
+    client_finish(c)
