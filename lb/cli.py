@@ -1,6 +1,7 @@
 """Command line of the lower half: `causeway node`, `causeway balancer`. Each imports what it needs when it runs."""
 
 import asyncio
+import contextlib
 import logging
 import os
 from pathlib import Path
@@ -73,4 +74,40 @@ def node(
         )
         asyncio.run(run_agent(options, opened))
     except CannotStart as error:
+        raise click.ClickException(str(error)) from None
+
+
+@click.command()
+@source_options
+@click.option(
+    "--pool", "pools", multiple=True, required=True, metavar="NAME=FIRST-LAST",
+    help="Addresses to give out, IPv4 or IPv6; a CIDR will do, too. Repeatable; equal names add up to one pool.",
+)  # fmt: skip
+@click.option("--load-balancer-class", "class_name", metavar="NAME", help="Ours, beside none. [causeway.dev/balancer]")
+@click.option("--lease-namespace", metavar="NAME", default="kube-system", show_default=True, help="Where our Lease is.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
+def balancer(
+    manifests: Path | None,
+    kubeconfig: Path | None,
+    pools: tuple[str, ...],
+    class_name: str | None,
+    lease_namespace: str,
+    log_level: str,
+) -> None:
+    """Give Services of type LoadBalancer their addresses, and write them to their status."""
+    from lb.balancer.assign import KINDS, AlreadyRunning, Assigner, only_balancer_of, run_balancer
+    from lb.balancer.pools import BadPool, parse_pools
+    from lb.balancer.wish import CLASS
+    from lb.cluster.status import StatusFailed
+
+    try:
+        parsed = parse_pools(pools)
+    except BadPool as error:
+        raise click.BadParameter(str(error), param_hint="'--pool'") from None
+    opened = open_source(manifests, kubeconfig, kinds=KINDS)
+    log_to_stderr(log_level)
+    try:
+        with only_balancer_of(manifests) if manifests else contextlib.nullcontext():
+            asyncio.run(run_balancer(opened, lambda: Assigner(opened, parsed, class_name or CLASS), lease_namespace))
+    except (AlreadyRunning, StatusFailed) as error:
         raise click.ClickException(str(error)) from None

@@ -127,7 +127,7 @@ class Announcer:
             slices = self.store.slices_of(key.namespace, key.name)
             for address in now:
                 claims = self._claims.setdefault(address, {})
-                claims[name] = (service, endpoints_of(slices, address.version))
+                claims[name] = (service, endpoints_of(service, slices, address.version))
         return before + now
 
     def _nodes_changed(self) -> bool:

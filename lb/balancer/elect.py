@@ -7,14 +7,15 @@ by several Services is announced from one node, because the draw is per address.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from lb.balancer.pools import Address, parse_address
 from lb.cluster.objects import EndpointSlice, Node, Service
+from lb.endpoints import port_endpoints
 
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
-_ADDRESS_TYPES = {4: "IPv4", 6: "IPv6"}
+_FAMILIES = {4: "IPv4", 6: "IPv6"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +59,17 @@ def addresses_of(service: Service) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
-def endpoints_of(slices: Iterable[EndpointSlice], family: int) -> Endpoints:
-    """Ready endpoints; only if there is none at all, those that still serve while they terminate (KEP-1669).
+def endpoints_of(service: Service, slices: Sequence[EndpointSlice], family: int) -> Endpoints:
+    """Ready endpoints of any port; only if there is none at all, those that still serve while they terminate.
 
-    The nodes are decided separately from "anywhere", as the nodes' own data plane does it for the Local policy.
+    A node whose endpoints all terminate would still serve them, but new traffic is not drawn there while another node
+    has ready ones.
     """
-    ready: set[str] = set()
-    leaving: set[str] = set()
-    anywhere = False
-    for each in slices:
-        if each.address_type != _ADDRESS_TYPES[family]:
-            continue
-        for endpoint in each.endpoints or ():
-            conditions = endpoint.conditions
-            serving = conditions.serving if conditions.serving is not None else conditions.ready is not False
-            if conditions.ready is not False:
-                anywhere = True
-                ready.add(endpoint.node_name or "")
-            elif serving and conditions.terminating:
-                anywhere = True
-                leaving.add(endpoint.node_name or "")
-    return Endpoints(anywhere, frozenset((ready or leaving) - {""}))
+    name = _FAMILIES[family]
+    found = [each for port in service.spec.ports for each in port_endpoints(service, port, slices, family=name).all]
+    ready = {each.node for each in found if each.ready}
+    nodes = ready or {each.node for each in found if each.serving and each.terminating}
+    return Endpoints(bool(nodes), frozenset(nodes - {""}))
 
 
 def node_refusal(node: Node) -> str | None:
