@@ -86,6 +86,7 @@ class Control:
         self.changed = asyncio.Condition()
         self.written: dict[str, str] = {}
         self.failures: list[str] = []
+        self.has_read = False
 
     async def run(self) -> None:
         """Follow the manifests until cancelled."""
@@ -104,6 +105,7 @@ class Control:
 
     async def reconcile(self) -> None:
         self.wanted.read()
+        self.has_read = True
         present = [each.placement for each in self.pods.values() if not each.terminating]
         leaving_names = {each.placement.pod for each in self.pods.values() if each.terminating}
         nodes = [name for name, ready in self.node_ready.items() if ready]
@@ -214,7 +216,24 @@ class Control:
     def settled(self) -> bool:
         wanted = {(each.namespace, each.metadata.name): each.spec.replicas for each in self.wanted.deployments}
         ready = [each for each in self.pods.values() if each.ready and not each.terminating]
-        return len(ready) == len(self.pods) == sum(wanted.values())
+        return self.has_read and len(ready) == len(self.pods) == sum(wanted.values())
+
+    async def until_replicas(self, namespace: str, deployment: str, replicas: int, limit_s: float) -> None:
+        """Until a Deployment has exactly so many pods, all ready, none leaving. Raises TimeoutError."""
+
+        def reached() -> bool:
+            mine = [
+                each
+                for each in self.pods.values()
+                if (each.placement.pod.namespace, each.placement.deployment) == (namespace, deployment)
+            ]
+            return len(mine) == replicas and all(each.ready and not each.terminating for each in mine)
+
+        async with asyncio.timeout(limit_s), self.changed:
+            await self.changed.wait_for(reached)
+
+    def programs(self) -> list[processes.Program]:
+        return [program for sandbox in self.pods.values() for program in sandbox.programs]
 
     def of(self, namespace: str, deployment: str) -> list[Sandbox]:
         """The ready pods of one Deployment, by name."""

@@ -165,7 +165,7 @@ def serve_http(listener: socket.socket, open_ones: Connections) -> None:
         threading.Thread(target=serve_connection, args=(connection, peer[:2], open_ones), daemon=True).start()
 
 
-def serve_udp(listener: socket.socket) -> None:
+def serve_udp(listener: socket.socket, _: Connections) -> None:
     while True:
         try:
             said, peer = listener.recvfrom(2048)
@@ -192,10 +192,11 @@ def main(argv: list[str]) -> int:
         if flag not in ("--http", "--udp"):
             print(__doc__, file=sys.stderr)
             return 2
-        kind = socket.SOCK_STREAM if flag == "--http" else socket.SOCK_DGRAM
-        listeners.append(listen(kind, where))
-        run = (serve_http, (listeners[-1], open_ones)) if flag == "--http" else (serve_udp, (listeners[-1],))
-        threading.Thread(target=run[0], args=run[1], daemon=True).start()
+        listeners.append(listen(socket.SOCK_STREAM if flag == "--http" else socket.SOCK_DGRAM, where))
+    # Only once all are there: whoever gets an answer from one may count on the others.
+    for listener in listeners:
+        run = serve_udp if listener.type == socket.SOCK_DGRAM else serve_http
+        threading.Thread(target=run, args=(listener, open_ones), daemon=True).start()
     # Blocked in every thread but waited for here: a thread never sees a signal half-way through a request.
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     for listener in listeners:
