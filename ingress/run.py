@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingress import wire
 from ingress.controller import Controller
 from ingress.listeners import Listener
 from ingress.observe.admin import AdminEndpoint
@@ -14,7 +15,7 @@ from ingress.observe.metrics import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.compile import KINDS, RoutingTable
-from ingress.routes.model import Certificate
+from ingress.routes.model import Certificate, Changes
 from ingress.supervisor import Supervisor
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
@@ -69,14 +70,19 @@ class Proxy:
         self.plan = plan
         self.table = RoutingTable(plan.store, plan.selection)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot, settings=plan.settings)
-        self.controller = Controller(self.table, self.supervisor.publish, default_certificate=plan.default_certificate)
+        self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
         self.totals = Totals(self.table)
         self.stop = Stop()
-        self.supervisor.on_lost.append(self.totals.take)
+        self.supervisor.on_lost.append(self.totals.lost)
         self.supervisor.on_refused_certificates.append(self.controller.refused_certificates)
 
-    def _snapshot(self, generation: int) -> Any:
+    def _snapshot(self, generation: int) -> wire.Update:
         return self.controller.snapshot(generation)
+
+    def _publish(self, changes: Changes) -> None:
+        self.supervisor.publish(changes)
+        if changes.hosts:
+            self.totals.routes_changed()
 
     @property
     def not_ready(self) -> str:

@@ -61,7 +61,9 @@ class AdminEndpoint:
         """The live tables as JSON."""
         problems = [*self.proxy.plan.source.problems, *self.proxy.table.problems]
         answer = {"routes": describe_routes(self.proxy.table), "problems": [msgspec.to_builtins(p) for p in problems]}
-        return web.Response(body=msgspec.json.format(msgspec.json.encode(answer)), content_type="application/json")
+        return web.Response(
+            body=msgspec.json.format(msgspec.json.encode(answer)) + b"\n", content_type="application/json"
+        )
 
 
 def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
