@@ -21,6 +21,9 @@ class Here(NamedTuple):
     zone: str = ""
 
 
+NOWHERE = Here()
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address and port that a slice offers for a Service port."""
@@ -29,6 +32,8 @@ class Endpoint:
     port: int
     node: str = ""
     """"" if the slice does not say."""
+    local: bool = False
+    """On the node that asks."""
     ready: bool = True
     serving: bool = True
     terminating: bool = False
@@ -59,7 +64,7 @@ class PortEndpoints:
 
 
 def port_endpoints(
-    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], *, here: Here = Here(), family: str = ""
+    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], *, here: Here = NOWHERE, family: str = ""
 ) -> PortEndpoints:
     """The endpoints of one port of a Service.
 
@@ -67,12 +72,12 @@ def port_endpoints(
     A slice's port belongs to the Service's port of the same name and protocol; its number is the target port, named
     target ports having been resolved by whoever wrote the slice.
     """
-    found = _merged(service, port, slices, family)
+    found = _merged(service, port, slices, family, here)
     if not found:
         return PortEndpoints()
     near = _hint(found, here)
     cluster = tuple(each for each in found if each.ready and near(each)) or _last_resort(found)
-    mine = tuple(each for each in found if here.node and each.node == here.node)
+    mine = tuple(each for each in found if each.local)
     local = tuple(each for each in mine if each.ready) or _last_resort(mine)
     return PortEndpoints(cluster, local, found)
 
@@ -90,8 +95,8 @@ def _last_resort(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
 
 
 def _merged(
-    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], family: str
-) -> tuple[Endpoint, ...]:  # fmt: skip
+    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], family: str, here: Here
+) -> tuple[Endpoint, ...]:
     """Of an address that stands in several slices, as happens while it moves, the most able one counts."""
     merged: dict[tuple[str, int], Endpoint] = {}
     for each in slices:
@@ -101,7 +106,7 @@ def _merged(
             for endpoint in each.endpoints or ():
                 if not endpoint.addresses:
                     continue
-                candidate = _endpoint(service, endpoint, number)
+                candidate = _endpoint(service, endpoint, number, here)
                 place = (candidate.address, number)
                 before = merged.get(place)
                 if before is None or _ability(candidate) > _ability(before):
@@ -117,7 +122,7 @@ def _port_numbers(port: ServicePort, offered: Iterable[SlicePort]) -> list[int]:
     ]
 
 
-def _endpoint(service: Service, found: SliceEndpoint, port: int) -> Endpoint:
+def _endpoint(service: Service, found: SliceEndpoint, port: int, here: Here) -> Endpoint:
     conditions = found.conditions
     ready = conditions.ready is not False or service.spec.publish_not_ready_addresses
     serving = ready if conditions.serving is None else conditions.serving or service.spec.publish_not_ready_addresses
@@ -127,6 +132,7 @@ def _endpoint(service: Service, found: SliceEndpoint, port: int) -> Endpoint:
         address=found.addresses[0],
         port=port,
         node=found.node_name or "",
+        local=here.node != "" and found.node_name == here.node,
         ready=ready,
         serving=serving,
         terminating=bool(conditions.terminating),

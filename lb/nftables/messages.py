@@ -135,7 +135,8 @@ class Transaction:
             parts.append(nested(9, nested(2, *(nested(1, u32(1, field_type.length)) for field_type in shape.key))))
         elif shape.size_max:
             parts.append(nested(9, u32(1, shape.size_max)))
-        self._add(Kind.NEWSET, _CREATE, f"set {shape.name}", *parts, u32(10, identity))
+        parts += [u32(10, identity), attribute(13, _byte_orders(shape))]
+        self._add(Kind.NEWSET, _CREATE, f"set {shape.name}", *parts)
 
     def add_chain(self, name: str, hook: BaseHook | None = None) -> None:
         base = (nested(4, u32(1, hook.number), u32(2, hook.priority)), text(7, hook.type)) if hook else ()
@@ -183,6 +184,12 @@ class Transaction:
         for start in range(0, len(packed), ELEMENTS_PER_MESSAGE):
             chunk = nested(3, *packed[start : start + ELEMENTS_PER_MESSAGE])
             self._add(kind, flags, f"set {name}", text(2, name), chunk)
+
+
+def _byte_orders(shape: SetShape) -> bytes:
+    """What `nft` has to know to print plain numbers: whether key and data are in host (1) or network (2) byte order."""
+    orders = (1 if shape.key == (NUMBER,) else 2, 1 if shape.data == (NUMBER,) else 2)
+    return b"".join(bytes((kind, 4)) + struct.pack("=I", order) for kind, order in enumerate(orders))
 
 
 def _type_of(fields: tuple[DataType, ...]) -> int:
@@ -273,7 +280,8 @@ def query(kind: Kind, family: Family, table: str, name: str = "") -> Message:
 def elements_in(body: bytes) -> list[tuple[bytes, bytes, bytes]]:
     """Key, data and last key (b"" without one) of each element in an answer to GETSETELEM.
 
-    Ends of intervals are elements of their own in the kernel; they come as key, b"", b"end".
+    The data of a verdict is the name of its chain. Ends of intervals are elements of their own in the kernel; they come
+    as key, b"", b"end".
     """
     found = []
     for kind, listed in each(body):
@@ -281,12 +289,17 @@ def elements_in(body: bytes) -> list[tuple[bytes, bytes, bytes]]:
             continue
         for _, packed in each(listed):
             parts = parsed(packed)
-            data = parsed(parts[2]).get(1, b"") if 2 in parts else b""
+            data = _data_of(parts[2]) if 2 in parts else b""
             last = parsed(parts[10])[1] if 10 in parts else b""
             if 3 in parts and int.from_bytes(parts[3], "big") & _INTERVAL_END:
                 last = b"end"
             found.append((parsed(parts[1]).get(1, b""), data, last))
     return found
+
+
+def _data_of(packed: bytes) -> bytes:
+    found = parsed(packed)
+    return parsed(found[2]).get(2, b"").rstrip(b"\0") if 2 in found else found.get(1, b"")
 
 
 def element_at(message: Message, offset: int) -> bytes | None:

@@ -163,4 +163,3 @@ def _error_of(payload: bytes) -> tuple[int, str, int]:
     said = string_of(extra.get(_ERROR_TEXT, b""))
     offset = int.from_bytes(extra[_BAD_ATTRIBUTE_OFFSET], "little") if _BAD_ATTRIBUTE_OFFSET in extra else 0
     return number, said, offset
-

@@ -1,0 +1,280 @@
+"""Wanted and present -> operations: what has to change in a table, Service by Service. Pure.
+
+A `TablePlan` knows what one family's table holds. `update` puts one Service in line, `take` returns what that changes;
+between them any number of Services may be updated. After a failed transaction, and at the start, `adopt` begins anew
+from what the kernel says it holds, and every Service has to be updated once.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from lb.cluster.objects import Key
+from lb.nftables.expressions import Family
+from lb.nftables.messages import Transaction
+from lb.service import layout
+from lb.service.classes import Class, Detection, class_of_chain
+from lb.service.elements import (
+    Elements,
+    Place,
+    Placed,
+    Places,
+    endpoint_data,
+    number,
+    placed,
+    places_present,
+    vip_key,
+)
+from lb.service.layout import CLASS_BASE, Pick
+from lb.service.vips import Address, Network, WantedVip
+
+UNUSED_CLASSES_MAX = 32
+"""A rollout passes through many counts and comes back to them; more idle chains than this make commits slower."""
+
+
+@dataclass(slots=True)
+class Present:
+    """What the kernel holds in one table."""
+
+    elements: Elements = field(default_factory=dict)
+    classes: dict[int, str] = field(default_factory=dict)
+    """Number -> name of its chain."""
+    chains: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Operations:
+    """One transaction's worth of changes to one table."""
+
+    picks: list[Pick] = field(default_factory=list)
+    classes: list[tuple[int, Class]] = field(default_factory=list)
+    delete: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    """By set: key -> the data it has now."""
+    add: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    """By set: key -> data. A key that stands in `delete` too gets other data."""
+
+    def __len__(self) -> int:
+        elements = sum(map(len, self.delete.values())) + sum(map(len, self.add.values()))
+        return elements + len(self.picks) + len(self.classes)
+
+    def write(self, transaction: Transaction, detection: Detection) -> None:
+        """Append the messages. Chains come before the elements that lead to them."""
+        for pick in self.picks:
+            layout.add_pick(transaction, pick)
+        for class_number, found in self.classes:
+            layout.add_class(transaction, found, class_number, detection)
+        for name, gone in self.delete.items():
+            if name == "source-ranges":
+                transaction.delete_boxes(name, gone.items())
+            else:
+                transaction.delete_elements(name, gone)
+        for name, new in self.add.items():
+            if name == "source-ranges":
+                transaction.add_boxes(name, new.items())
+            else:
+                transaction.add_elements(name, list(new.items()))
+
+
+@dataclass(slots=True)
+class _Owned:
+    """What one Service has brought into a table."""
+
+    vips: set[bytes] = field(default_factory=set)
+    shared: frozenset[Place] = frozenset()
+
+
+class TablePlan:
+    """The Services of one address family on one node."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.placed: dict[bytes, Placed] = {}
+        """VIPs by `elements.vip_key`."""
+        self._claims: dict[bytes, dict[Key, WantedVip]] = {}
+        self._owned: dict[Key, _Owned] = {}
+        self._contested: set[bytes] = set()
+        self._shared: Counter[Place] = Counter()
+        self._numbers: dict[Class, int] = {}
+        self._uses: Counter[Class] = Counter()
+        self._picks: set[Pick] = set()
+        self._foreign: set[int] = set()
+        self._seeds: dict[bytes, tuple[Places, Places]] = {}
+        self._before: Elements = {}
+        self._after: Elements = {}
+        self._new = Operations()
+        self._moved: set[bytes] = set()
+
+    # -- in
+
+    def adopt(self, present: Present) -> None:
+        """Forget everything and begin from what the kernel holds: what no Service wants again will be deleted."""
+        self.__init__(self.family)  # type: ignore[misc]
+        self._before = dict(present.elements)
+        self._seeds = places_present(present.elements)
+        for class_number, chain in present.classes.items():
+            found = class_of_chain(chain)
+            if found is not None and all(layout.pick_chain(pick) in present.chains for pick in layout.picks_of(found)):
+                self._numbers[found] = class_number
+                self._picks.update(layout.picks_of(found))
+            else:
+                self._foreign.add(class_number)
+
+    def update(self, service: Key, wanted: Sequence[WantedVip], cluster_ips: Sequence[Address] = ()) -> None:
+        """Put one Service in line; nothing wanted: it is gone. All of the plan's family."""
+        by_key = {vip_key(each.vip): each for each in wanted}
+        owned = self._owned.setdefault(service, _Owned())
+        for key in owned.vips - by_key.keys():
+            claims = self._claims[key]
+            del claims[service]
+            if not claims:
+                del self._claims[key]
+        for key, each in by_key.items():
+            self._claims.setdefault(key, {})[service] = each
+        for key in owned.vips | by_key.keys():
+            self._settle(key)
+        owned.vips = set(by_key)
+        self._share(owned, frozenset(_shared_elements(wanted, cluster_ips)))
+        if not wanted and not owned.shared:
+            del self._owned[service]
+
+    def services(self) -> list[Key]:
+        """Those that have brought something in."""
+        return list(self._owned)
+
+    def losers(self) -> list[tuple[WantedVip, WantedVip]]:
+        """VIPs that more than one Service wants: who does not get it, and who does."""
+        found = []
+        for key in self._contested:
+            winner = self.placed[key].wanted
+            found += [(each, winner) for each in self._claims[key].values() if each is not winner]
+        return found
+
+    def _settle(self, key: bytes) -> None:
+        """Give the VIP to the oldest Service that wants it."""
+        before = self.placed.get(key)
+        claims = self._claims.get(key)
+        if claims and len(claims) > 1:
+            self._contested.add(key)
+        else:
+            self._contested.discard(key)
+        winner = min(claims.values(), key=lambda each: (each.since, each.service)) if claims else None
+        if before is not None and winner == before.wanted:
+            return
+        old = dict(before.elements()) if before else {}
+        new: dict[Place, bytes] = {}
+        if winner is None:
+            self.placed.pop(key, None)
+        else:
+            places = (before.cluster, before.local) if before else self._seeds.pop(key, (Places(), Places()))
+            now = placed(winner, self._number_of, places)
+            self.placed[key] = now
+            self._uses[now.found_class] += 1
+            new = dict(now.elements())
+        if before:
+            self._uses[before.found_class] -= 1
+        self._moved.add(key)
+        self._touch(old, new)
+
+    def _touch(self, old: Elements, new: Elements) -> None:
+        for place, data in old.items():
+            self._before.setdefault(place, data)
+            if place not in new:
+                self._after.pop(place, None)
+        for place, data in new.items():
+            self._after[place] = data
+
+    def _share(self, owned: _Owned, now: frozenset[Place]) -> None:
+        """Elements that several Services may bring in: they go with the last one."""
+        for place in now - owned.shared:
+            self._shared[place] += 1
+            self._touch({}, {place: b""})
+        for place in owned.shared - now:
+            self._shared[place] -= 1
+            if not self._shared[place]:
+                del self._shared[place]
+                self._touch({place: b""}, {})
+        owned.shared = now
+
+    def _number_of(self, found: Class) -> int:
+        class_number = self._numbers.get(found)
+        if class_number is None:
+            taken = self._foreign.union(self._numbers.values())
+            class_number = next(each for each in range(CLASS_BASE, CLASS_BASE + len(taken) + 1) if each not in taken)
+            self._numbers[found] = class_number
+            for pick in layout.picks_of(found):
+                if pick not in self._picks:
+                    self._picks.add(pick)
+                    self._new.picks.append(pick)
+            self._new.classes.append((class_number, found))
+        return class_number
+
+    # -- out
+
+    def take(self) -> tuple[Operations, set[bytes]]:
+        """What has to be done, and the keys of the VIPs that have changed; forgets both."""
+        operations, moved = self._new, self._moved
+        for place, data in self._before.items():
+            if self._after.get(place) != data:
+                operations.delete.setdefault(place[0], {})[place[1]] = data
+        for place, data in self._after.items():
+            if self._before.get(place) != data:
+                operations.add.setdefault(place[0], {})[place[1]] = data
+        self._before, self._after, self._new, self._moved, self._seeds = {}, {}, Operations(), set(), {}
+        return operations, moved
+
+    def chains(self) -> set[str]:
+        """The chains of classes and picks that belong to the table."""
+        return {found.chain for found in self._numbers} | {layout.pick_chain(pick) for pick in self._picks}
+
+    def unused(self) -> list[tuple[int, Class]]:
+        """Classes that no VIP has any more."""
+        return [(class_number, found) for found, class_number in self._numbers.items() if not self._uses[found]]
+
+    def forget_unused(self) -> tuple[list[bytes], list[str]]:
+        """Forget the unused classes: the keys of their elements in `classes`, and the chains to delete after them."""
+        keys, chains = [], []
+        for class_number, found in self.unused():
+            keys.append(number(class_number))
+            chains.append(found.chain)
+            del self._numbers[found]
+            del self._uses[found]
+        kept = {pick for found in self._numbers for pick in layout.picks_of(found)}
+        chains += [layout.pick_chain(pick) for pick in self._picks - kept]
+        self._picks = kept
+        return keys, chains
+
+
+def _shared_elements(wanted: Iterable[WantedVip], cluster_ips: Iterable[Address]) -> Iterable[Place]:
+    for address in cluster_ips:
+        yield "cluster-ips", address.packed
+    for each in wanted:
+        for endpoint in each.endpoints.all:
+            # A pod can reach itself only on its own node; one whose node is not known may be here.
+            if endpoint.local or not endpoint.node:
+                data = endpoint_data(endpoint)
+                if data:
+                    yield "hairpin", data[:-4] * 2
+
+
+def write_facts(transaction: Transaction, pods: Iterable[Network], service_cidrs: Iterable[Network]) -> None:
+    """Replace the contents of the two sets that describe the node, not a Service."""
+    version = 4 if transaction.family.name == "ip" else 6
+    for name, networks in (("local-pods", pods), ("service-cidrs", service_cidrs)):
+        transaction.flush_elements(name)
+        transaction.add_ranges(
+            name,
+            (
+                (each.network_address.packed, each.broadcast_address.packed)
+                for each in networks
+                if each.version == version
+            ),
+        )
+
+
+def write_removal(transaction: Transaction, chains: Iterable[str]) -> None:
+    """Delete chains that nothing leads to any more: those of classes before those of picks."""
+    listed = list(chains)
+    for name in listed:
+        transaction.flush_chain(name)
+    for name in listed:
+        transaction.delete_chain(name)
