@@ -3,6 +3,7 @@
 On a terminal in colour; piped, the same lines without control codes. Lines are never wrapped: a command can be copied.
 """
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from causeway.demo.layout import CLIENT_IP, INTERNET_GATEWAY, LAN_GATEWAY, SERVER_IP, Layout
+from causeway.demo.processes import tail
 from causeway.demo.questions import PodFact
 from causeway.demo.topology import NodePlace
+
+LOG_LINES = 6
 
 
 class Show:
@@ -43,6 +47,9 @@ class Show:
         try:
             with self.console.status(escape(text)) if self.console.is_terminal else contextlib.nullcontext():
                 yield
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.line(f"  - {escape(text)}: interrupted")
+            raise
         except BaseException:
             self.line(f"  [red]{escape(self.cross)}[/] {escape(text)}")
             raise
@@ -60,6 +67,12 @@ class Show:
         if wrong:
             self.failed.append(title)
             self.line(f"      [red]{escape(wrong)}[/]")
+
+    def logs(self, layout: Layout) -> None:
+        """The end of every log in which there is something."""
+        for path in sorted(layout.logs.glob("*.log")):
+            if text := tail(path, LOG_LINES):
+                self.line(f"\n[bold]{path.name}[/]\n{escape(text)}")
 
     def network(self, layout: Layout, nodes: Sequence[NodePlace]) -> None:
         """The picture of what is about to be built."""

@@ -53,6 +53,7 @@ async def tell(folder: RunFolder, manifests: Path, show: Show, *, check: bool) -
         show.line("\nClearing up.")
     except (*EXPECTED, NotThere) as error:
         show.line(f"\n[red]{escape(str(error) or type(error).__name__)}[/]")
+        show.logs(folder.layout)  # they are removed with all the rest
         outcome.status = 1
     return outcome.status
 
