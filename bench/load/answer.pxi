@@ -81,7 +81,7 @@ cdef int answer_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
 cdef int head_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
     """Bytes of `data` that belong to the head once it is complete; 0: more to come; -1: not HTTP."""
     cdef const uint8_t* head = data
-    cdef int have = length, before = 0, end
+    cdef int have = length, before = 0, used = 0, end
     if a.keep:
         # answer_keep has appended `data` already, unless the head is beyond what is kept.
         before = a.kept_length - length
@@ -106,9 +106,10 @@ cdef int head_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
         if not a.keep:
             a.kept_length = 0
         if a.status >= 200:
-            return end - before
+            return used + end - before
         if a.keep:
             return -1  # interim answers and kept answers do not go together
+        used += end - before
         data += end - before
         length -= end - before
         head, have, before = data, length, 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|)")
-_PIECE = re.compile(r"(?P<first>[\d.]+)(?:\.\.(?P<last>[\d.]+))?(?:@(?P<time>\S+))?")
+_PIECE = re.compile(r"(?P<first>\d+(?:\.\d+)?)(?:\.\.(?P<last>\d+(?:\.\d+)?))?(?:@(?P<time>\S+))?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Closed loop: each connection sends its next request when the answer to the last 
 """
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINPROGRESS, EMFILE, ENFILE, ETIMEDOUT, errno
-from libc.math cimport log
+from libc.math cimport log, sqrt
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memchr, memcpy, memset
@@ -260,25 +260,24 @@ cdef class Engine:
         self.seg_rate0, self.seg_rate1 = rate0, rate1
 
     cdef uint64_t arrival_after(self, uint64_t at):
-        """The intended time of the arrival that follows one at `at`; past `ends` when there is none."""
-        cdef double gap, rate, part
-        while True:
-            if self.seg_until == 0:
-                return self.ends + 1
-            part = <double>(at - self.seg_from) / <double>(self.seg_until - self.seg_from)
-            rate = self.seg_rate0 + (self.seg_rate1 - self.seg_rate0) * part
-            if rate > 0.001:
-                gap = 1.0
-                if self.poisson:
-                    gap = -log((<double>(next_random(&self.random) >> 11) + 1.0) / 9007199254740993.0)
-                gap = gap * NS / rate
-                if at + <uint64_t>gap < self.seg_until:
-                    return at + <uint64_t>gap
-            elif self.seg_rate1 > self.seg_rate0 and part < 0.999:
-                at += (self.seg_until - self.seg_from) // 1000
-                continue
+        """The intended time of the arrival that follows one at `at`; past `ends` when there is none.
+
+        The next arrival is where the area under the rate has grown by one (Poisson: by an exponential draw).
+        """
+        cdef double area = 1.0, left, rate, slope, step
+        if self.poisson:
+            area = -log((<double>(next_random(&self.random) >> 11) + 1.0) / 9007199254740993.0)
+        while self.seg_until != 0:
+            left = <double>(self.seg_until - at) / NS
+            slope = (self.seg_rate1 - self.seg_rate0) / (<double>(self.seg_until - self.seg_from) / NS)
+            rate = self.seg_rate1 - slope * left
+            if area < rate * left + slope * left * left / 2:
+                step = area / rate if slope == 0 else (sqrt(rate * rate + 2 * slope * area) - rate) / slope
+                return at + <uint64_t>(step * NS)
+            area -= rate * left + slope * left * left / 2
             at = self.seg_until
             self.enter_segment(at)
+        return self.ends + 1
 
     cdef void arm(self) noexcept:
         """Set the timer to the next intended send, if a connection is free to take it."""
