@@ -58,6 +58,7 @@ class LanNode:
     manifests: Path
     flags: tuple[str, ...] = ()
     process: "subprocess.Popen[str] | None" = None
+    log_before: int = 0
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -84,23 +85,30 @@ class LanNode:
         folder = self.folder
         return [
             sys.executable, "-m", "causeway", "node", "--node", self.name, "-f", str(self.manifests),
-            "--run-dir", str(self.run_dir), "--cni-bin-dir", str(folder / "bin"), "--cni-conf-dir", str(folder / "net.d"),
+            "--run-dir", str(self.run_dir),
+            "--cni-bin-dir", str(folder / "bin"), "--cni-conf-dir", str(folder / "net.d"),
             *self.flags, *more,
         ]  # fmt: skip
 
-    def start(self, *, wait: bool = True) -> None:
+    def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        before = len(self.log) if (self.folder / "agent.log").exists() else 0
         with open(self.folder / "agent.log", "a") as log:
+            self.log_before = log.tell()
             self.process = self.ns.popen(*self.argv(), stdout=log, stderr=log, cwd=HERE.parent.parent)
-        if wait:
-            # In bytes of this run's log: a socket and a configuration may be there from an earlier one.
-            wait_for(lambda: self._alive() and "pod network ready" in self.log[before:] and self.conflist.exists())
 
-    def _alive(self) -> bool:
+    def wait_ready(self) -> None:
+        # This run's log: a socket and a configuration may be there from an earlier one.
+        wait_for(lambda: self.says("pod network ready") and self.conflist.exists())
+
+    def start(self) -> None:
+        self.launch()
+        self.wait_ready()
+
+    def says(self, text: str) -> bool:
+        """Whether this run's log has the text. Fails the test when the agent is dead."""
         assert self.process is not None
         assert self.process.poll() is None, self.log
-        return True
+        return text in self.log[self.log_before :]
 
     def stop(self) -> int:
         assert self.process is not None
@@ -114,7 +122,7 @@ class LanNode:
 
     def cni(self, command: str, container: str = "", netns: str = "", **changed: Any) -> Answer:
         """Call the plugin as a runtime does. `changed`: environment variables (CNI_...) and fields of the config."""
-        config = json.loads((self.folder / "conf.json").read_text()) if not self.conflist.exists() else self._config()
+        config = self._config()
         environment = {
             "PATH": os.environ["PATH"],
             "CNI_COMMAND": command,
