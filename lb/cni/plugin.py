@@ -97,7 +97,7 @@ def ask_agent(path: str, stdin: bytes) -> "tuple[int, str]":
                 pieces.append(piece)
         said = json.loads(b"".join(pieces))
         return said["exit"], said["stdout"]
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise Failed(
             TRY_LATER,
             f"the node agent does not answer on {path} ({error}); trying again later may help",
