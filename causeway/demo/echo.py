@@ -3,7 +3,9 @@
 Run as a file with `python -S -E`, so that a pod is up in some 20 ms: nothing but a little of the standard library.
 On SIGTERM it stops listening and lets running requests finish, saying `Connection: close`, as a server in a pod should.
 
-    echo.py [--http ADDRESS:PORT]... [--udp ADDRESS:PORT]...
+    echo.py [--http ADDRESS:PORT]... [--udp ADDRESS:PORT]... [--neighbour PATH=ADDRESS:PORT]...
+
+With --neighbour, a request for PATH is answered by whoever listens there: another container of the same pod, say.
 """
 
 import os
@@ -15,6 +17,10 @@ import threading
 HEAD_LIMIT_BYTES = 65536
 IDLE_LIMIT_S = 60.0
 LEAVE_LIMIT_S = 5.0
+
+
+neighbours: dict[str, tuple[str, int]] = {}
+"""Path -> who is asked for it."""
 
 
 class Connections:
@@ -104,7 +110,7 @@ def answer(connection: socket.socket, peer: tuple[str, int], head: bytes, leavin
     more = {"method": method, "host": fields.get("host", ""), "path": path}
     if "x-forwarded-for" in fields:
         more["forwarded-for"] = fields["x-forwarded-for"]
-    body = describe(peer, connection.getsockname()[:2], more)
+    body = ask(neighbours[path], path) if path in neighbours else describe(peer, connection.getsockname()[:2], more)
     close = leaving or fields.get("connection", "").lower() == "close"
     reply = (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -114,6 +120,16 @@ def answer(connection: socket.socket, peer: tuple[str, int], head: bytes, leavin
     )
     connection.sendall(reply if method == "HEAD" else reply + body)
     return not close
+
+
+def ask(neighbour: tuple[str, int], path: str) -> bytes:
+    """The body of a neighbour's answer. Raises OSError when there is none."""
+    with socket.create_connection(neighbour, timeout=IDLE_LIMIT_S) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {neighbour[0]}\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+    return received.partition(b"\r\n\r\n")[2]
 
 
 def serve_connection(connection: socket.socket, peer: tuple[str, int], open_ones: Connections) -> None:
@@ -189,6 +205,10 @@ def main(argv: list[str]) -> int:
     open_ones = Connections()
     listeners = []
     for flag, where in zip(argv[::2], argv[1::2], strict=True):
+        if flag == "--neighbour":
+            path, _, address = where.partition("=")
+            neighbours[path] = (address.rpartition(":")[0], int(address.rpartition(":")[2]))
+            continue
         if flag not in ("--http", "--udp"):
             print(__doc__, file=sys.stderr)
             return 2

@@ -94,10 +94,14 @@ def pod_questions(facts: Facts) -> Iterator[Question]:
     desk = facts.of("desk")[0]
     yield Question(
         "two containers of one pod, over localhost",
-        desk.place,
-        curl("http://127.0.0.1:9000/"),
-        expect.all_of(expect.code(200), expect.by_pod([desk.name], "notes")),
-        lambda answer: f"pod {desk.name}, container front -> 127.0.0.1:9000 -> container {answer.said['container']}",
+        one.place,
+        curl(f"http://{desk.ip}:8080/notes"),
+        expect.all_of(
+            expect.code(200), expect.by_pod([desk.name], "notes"), expect.seen_as(["127.0.0.1"], "the other container")
+        ),
+        lambda answer: (
+            f"{one} -> pod {desk.name} {answer.remote}, container front -> {answer.said['local']}, container notes"
+        ),
     )
 
 

@@ -19,15 +19,25 @@ def free_port(kind: socket.SocketKind) -> int:
         return int(probe.getsockname()[1])
 
 
+def start(*argv: str, name: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-S", "-E", echo.__file__, *argv], env={"POD_NAME": name})
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
-    http, udp = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
-    argv = [sys.executable, "-S", "-E", echo.__file__, "--http", f"127.0.0.1:{http}", "--udp", f"127.0.0.1:{udp}"]
-    with subprocess.Popen(argv, env={"POD_NAME": 'web"1'}) as process:
+    """An echo program, its HTTP and its UDP port; it has a neighbour for /notes."""
+    http, udp, notes = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    listen = ["--http", f"127.0.0.1:{http}", "--udp", f"127.0.0.1:{udp}"]
+    with (
+        start("--http", f"127.0.0.1:{notes}", name="notes") as other,
+        start(*listen, "--neighbour", f"/notes=127.0.0.1:{notes}", name='web"1') as process,
+    ):
         try:
+            connect(notes).close()
             yield process, http, udp
         finally:
             process.kill()
+            other.kill()
 
 
 def connect(port: int) -> socket.socket:
@@ -67,6 +77,14 @@ def test_it_says_whom_it_saw(server: tuple[subprocess.Popen[bytes], int, int]) -
         datagrams.settimeout(5)
         datagrams.sendto(b"hello", ("127.0.0.1", udp))
         assert json.loads(datagrams.recv(2048))["said"] == "hello"
+
+
+def test_a_neighbour_is_asked(server: tuple[subprocess.Popen[bytes], int, int]) -> None:
+    with connect(server[1]) as connection:
+        connection.sendall(b"GET /notes HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        _, said = read_answer(connection)
+        assert said["pod"] == "notes"
+        assert said["peer"].startswith("127.0.0.1:")
 
 
 def test_nonsense_is_refused(server: tuple[subprocess.Popen[bytes], int, int]) -> None:
