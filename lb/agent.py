@@ -13,12 +13,14 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from lb.cluster.objects import EndpointSlice, Node, Service
+from lb.balancer.announce import Announcer
+from lb.balancer.heartbeat import PORT as HEARTBEAT_PORT
+from lb.cluster.objects import EndpointSlice, Key, Node, Service
 from lb.cluster.source import Opened
 from lb.cni.attachments import AttachmentStore
 from lb.cni.install import conflist_path, conflist_text, plugin_path, plugin_text
@@ -29,11 +31,14 @@ from lb.network.node import DRIFT_SECONDS, NodeNetwork
 from lb.network.pod import Mode
 from lb.network.routes import Route
 from lb.reconcile import reconcile_forever
+from lb.service.dataplane import ServiceDataplane
+from lb.service.vips import Network
 
 log = logging.getLogger(__name__)
 
 SOCKET_NAME = "cni.sock"
-STATE_NAME = "network.json"
+NETWORK_STATE_NAME = "network.json"
+ANNOUNCED_STATE_NAME = "announced.json"
 INSTALLED_NAME = "installed.json"
 LOCK_NAME = "lock"
 ATTACHMENTS_NAME = "attachments"
@@ -41,6 +46,11 @@ ATTACHMENTS_NAME = "attachments"
 SOCKET_PATH_BYTES_MAX = 107  # sun_path, unix(7)
 KINDS = (Node, Service, EndpointSlice)
 """What an agent reads of the cluster."""
+
+NETWORK_SETTLE_SECONDS = 0.05
+SERVICE_SETTLE_SECONDS = 0.01
+"""A rollout changes several slices at once; a pod that ends must leave its Services at once."""
+SERVICE_DRIFT_SECONDS = 60.0
 
 RESTART_SECONDS_FIRST, RESTART_SECONDS_MAX = 1.0, 30.0
 
@@ -59,6 +69,8 @@ class Options:
     cni_conf_dir: Path
     mode: Mode = "routed"
     uplink: str = ""
+    service_cidrs: tuple[Network, ...] = ()
+    heartbeat_port: int = HEARTBEAT_PORT
 
 
 async def run_agent(options: Options, opened: Opened) -> None:
@@ -96,6 +108,8 @@ class Agent:
             opened.store, options.node, mode=options.mode, uplink=options.uplink, pod_routes=self.pod_routes
         )
         self.cni = CniServer(self.network, self.records)
+        self.services_ready = asyncio.Event()
+        """Set when every Service of the store is in the kernel: before, an announced address would lead nowhere."""
         self._state_written = ""
 
     async def start(self) -> None:
@@ -111,7 +125,13 @@ class Agent:
 
     def parts(self) -> dict[str, Callable[[], Awaitable[None]]]:
         """What runs side by side, by the name it has in the log."""
-        return {"source": self.opened.source.run, "pod network": self._run_network, "cni": self._run_cni}
+        return {
+            "source": self.opened.source.run,
+            "pod network": self._run_network,
+            "cni": self._run_cni,
+            "services": self._run_services,
+            "announcements": self._run_announcer,
+        }
 
     def pod_routes(self) -> Iterator[Route]:
         for record in self.records:
@@ -120,9 +140,9 @@ class Agent:
                     yield Route(ipaddress.ip_network(each), None, record.host_interface)
 
     async def _run_network(self) -> None:
-        async def apply(keys: object) -> None:
+        async def apply(keys: Sequence[Key] | None) -> None:
             try:
-                await self.network.apply(keys)  # type: ignore[arg-type]
+                await self.network.apply(keys)
             finally:
                 self._write_state()
 
@@ -131,7 +151,7 @@ class Agent:
             [Node],
             apply,
             synced=self.opened.source.synced,
-            settle_seconds=0.05,
+            settle_seconds=NETWORK_SETTLE_SECONDS,
             drift_seconds=DRIFT_SECONDS,
         )
 
@@ -149,10 +169,51 @@ class Agent:
                     log.info("installed %s", path)
             await asyncio.sleep(DRIFT_SECONDS)
 
+    async def _run_services(self) -> None:
+        dataplane = ServiceDataplane(self.opened.store, self.options.node, service_cidrs=self.options.service_cidrs)
+
+        async def apply(keys: Sequence[Key] | None) -> None:
+            await dataplane.apply(keys)
+            self.services_ready.set()
+
+        try:
+            await reconcile_forever(
+                self.opened.store,
+                ServiceDataplane.KINDS,
+                apply,
+                synced=self.opened.source.synced,
+                settle_seconds=SERVICE_SETTLE_SECONDS,
+                drift_seconds=SERVICE_DRIFT_SECONDS,
+            )
+        finally:
+            await dataplane.close()
+
+    async def _run_announcer(self) -> None:
+        # What arrives for an announced address goes on to a pod, here or on another node: both parts are needed.
+        ready = asyncio.Event()
+        announcer = Announcer(
+            self.opened.store,
+            self.options.node,
+            synced=self.opened.source.synced,
+            ready=ready,
+            port=self.options.heartbeat_port,
+            interfaces=[self.options.uplink] if self.options.uplink else [],
+            state_file=self.options.run_dir / ANNOUNCED_STATE_NAME,
+        )
+
+        async def wait_ready() -> None:
+            await self.network.ready.wait()
+            await self.services_ready.wait()
+            ready.set()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(wait_ready())
+            tasks.create_task(announcer.run())
+
     def _write_state(self) -> None:
         text = json.dumps(self.network.state(), indent=1) + "\n"
         if text != self._state_written:
-            replace_file(self.options.run_dir / STATE_NAME, text.encode(), 0o644)
+            replace_file(self.options.run_dir / NETWORK_STATE_NAME, text.encode(), 0o644)
             self._state_written = text
 
 

@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 
 from lb.agent import ATTACHMENTS_NAME, INSTALLED_NAME, locked
+from lb.cluster.store import ObjectStore
 from lb.cni.attachments import AttachmentStore
 from lb.cni.recover import recover
 from lb.network import kernel_routes, masquerade, nft, sysctl
 from lb.network.attach import detach_with
 from lb.network.netlink import IPRoute, index_of, on_thread
 from lb.network.pod import BRIDGE
+from lb.service.dataplane import ServiceDataplane
+from lb.service.layout import TABLE as SERVICES_TABLE
 
 
 async def clean_up(run_dir: Path) -> list[str]:
@@ -28,6 +31,9 @@ async def clean_up(run_dir: Path) -> list[str]:
             if await nft.has_table(family, masquerade.TABLE):
                 await nft.load(masquerade.removal([version]))
                 removed.append(f"nftables table {family} {masquerade.TABLE}")
+            if await nft.has_table(family, SERVICES_TABLE):
+                ServiceDataplane(ObjectStore(), "").delete_tables()
+                removed.append(f"nftables table {family} {SERVICES_TABLE}")
         await asyncio.to_thread(shutil.rmtree, run_dir)
         return [*removed, str(run_dir)]
 

@@ -28,6 +28,11 @@ def log_to_stderr(level: str = "INFO") -> None:
     help="How new pods are attached: a routed veth each, or a Linux bridge.",
 )  # fmt: skip
 @click.option("--uplink", metavar="INTERFACE", default="", help="The way to the other nodes. [default: by InternalIP]")
+@click.option(
+    "--service-cidr", "service_cidrs", multiple=True, metavar="NETWORK",
+    help="Where ClusterIPs come from: one that no Service has is dropped, not routed. Repeatable.",
+)  # fmt: skip
+@click.option("--heartbeat-port", type=click.IntRange(1, 65535), help="UDP, between agents; the same on all nodes.")
 @click.option("--cleanup", is_flag=True, help="Remove all that agents with this run folder have made, and exit.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
 def node(
@@ -39,18 +44,27 @@ def node(
     cni_conf_dir: Path | None,
     mode: str,
     uplink: str,
+    service_cidrs: tuple[str, ...],
+    heartbeat_port: int | None,
     cleanup: bool,
     log_level: str,
 ) -> None:
     """The node agent: pod network, Services, announcements. Needs root."""
     from lb.agent import KINDS, CannotStart, Options, run_agent
+    from lb.balancer.heartbeat import PORT as HEARTBEAT_PORT
     from lb.cleanup import clean_up
+    from lb.service.vips import network_of
 
     if not cleanup:
         given = {"--node": name, "--cni-bin-dir": cni_bin_dir, "--cni-conf-dir": cni_conf_dir}
         for flag, value in given.items():
             if not value:
                 raise click.UsageError(f"Missing option '{flag}'.")
+    networks = []
+    for text in service_cidrs:
+        if (network := network_of(text)) is None:
+            raise click.BadParameter(f"{text!r} is not a network such as 10.96.0.0/16", param_hint="'--service-cidr'")
+        networks.append(network)
     if os.geteuid() != 0:
         raise click.ClickException("the node agent needs root: it makes interfaces, routes and nftables rules (sudo?)")
     log_to_stderr(log_level)
@@ -71,6 +85,8 @@ def node(
             cni_conf_dir=cni_conf_dir.absolute(),
             mode="bridge" if mode == "bridge" else "routed",
             uplink=uplink,
+            service_cidrs=tuple(networks),
+            heartbeat_port=heartbeat_port or HEARTBEAT_PORT,
         )
         asyncio.run(run_agent(options, opened))
     except CannotStart as error:

@@ -27,7 +27,12 @@ def test_one_agent_for_one_run_folder(tmp_path: Path) -> None:
 
 
 def test_the_lock_ends_with_the_process(tmp_path: Path) -> None:
-    code = "import sys, pathlib, lb.agent\nwith lb.agent.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+    code = (
+        "import sys, pathlib, lb.agent\n"
+        "with lb.agent.locked(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    input()\n"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

@@ -9,9 +9,15 @@ from lb.cni.spec import Attachment
 
 def record(number: int) -> Record:
     return Record(
-        container=f"c{number}", ifname="eth0", netns=f"/run/netns/{number}",
-        addresses=(f"10.1.0.{number}", f"fd00::{number}"), mode="routed", host_interface=f"cw{number}", pod="shop/cart", ports=(PortRecord(8080, 80),),
-    )  # fmt: skip
+        container=f"c{number}",
+        ifname="eth0",
+        netns=f"/run/netns/{number}",
+        addresses=(f"10.1.0.{number}", f"fd00::{number}"),
+        mode="routed",
+        host_interface=f"cw{number}",
+        pod="shop/cart",
+        ports=(PortRecord(host_port=8080, container_port=80),),
+    )
 
 
 def loaded(folder: Path) -> AttachmentStore:
