@@ -54,6 +54,9 @@ class Facts:
     def named(self, deployment: str) -> tuple[str, ...]:
         return tuple(pod.name for pod in self.of(deployment))
 
+    def pod(self, name: str) -> PodFact:
+        return next(pod for pod in self.pods if pod.name == name)
+
     def by_ip(self, ip: str) -> str:
         """What has this address, in words."""
         owners = [str(pod) for pod in self.pods if pod.ip == ip] + [f"{n.name} {ip}" for n in self.nodes if n.ip == ip]
@@ -130,7 +133,7 @@ def service_questions(facts: Facts) -> Iterator[Question]:
         desk.place,
         ("bash", "-c", f"exec 3<>/dev/udp/{CART_IP}/9000; echo hello >&3; timeout 2 head -n 1 <&3"),
         expect.all_of(expect.by_pod(carts), expect.seen_as([desk.ip], "the pod's address")),
-        lambda answer: f"{desk} -> {CART_IP}:9000/udp -> {served(answer)}",
+        lambda answer: f"{desk} -> {CART_IP}:9000/udp -> {facts.pod(answer.said['pod'])}:9000",
     )
     yield Question(
         "pod to its own Service, until the choice falls on itself",
@@ -160,7 +163,7 @@ def internet_questions(facts: Facts) -> Iterator[Question]:
 
 def node_port(facts: Facts, node: NodePlace) -> Question:
     def masqueraded(answer: Answer) -> str:
-        pod = next(pod for pod in facts.of("web") if pod.name == answer.said["pod"])
+        pod = facts.pod(answer.said["pod"])
         if pod.node == node.name:
             return expect.not_seen_as(CLIENT_IP, "although its answer must go back through the node")(answer)
         return expect.seen_as([node.ip], "the node's address")(answer)
