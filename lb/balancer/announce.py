@@ -6,13 +6,12 @@
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lb.balancer.elect import Endpoints, Verdict, addresses_of, endpoints_of, judge, node_refusal
+from lb.balancer.elect import Claim, Verdict, addresses_of, endpoints_of, judge, node_refusal, refusal
 from lb.balancer.heartbeat import PORT, Heartbeats
 from lb.balancer.pools import Address
 from lb.balancer.responder import Responder
@@ -54,7 +53,7 @@ class Announcer:
         self._ready = ready
         self._state_file = state_file
         self._state_changed = asyncio.Event()
-        self._claims: dict[Address, dict[str, tuple[Service, Endpoints]]] = {}
+        self._claims: dict[Address, dict[str, Claim]] = {}
         self._addresses: dict[Key, tuple[Address, ...]] = {}
         self._refusals: dict[str, str | None] = {}
         self._node_ips: dict[str, tuple[str, ...]] = {}
@@ -75,18 +74,35 @@ class Announcer:
                 self.heartbeats.leave()
 
     def state(self) -> dict[str, Any]:
-        """Which addresses this node announces and why, or why not; plain values."""
+        """Which addresses this node announces, who announces the others, and why not this node; plain values."""
         return {
             "node": self.node_name,
             "interfaces": [each.name for each in self.responder.uplinks],
             "nodes": {
-                name: refusal or self.heartbeats.describe(name) for name, refusal in sorted(self._refusals.items())
+                name: refused or self.heartbeats.describe(name) for name, refused in sorted(self._refusals.items())
             },
             "conflicts": self.responder.conflicts,
             "addresses": [
-                {**asdict(verdict), "here": verdict.node == self.node_name} for verdict in self.verdicts.values()
+                {
+                    "address": str(address),
+                    "services": verdict.services,
+                    "node": verdict.node,
+                    "here": verdict.node == self.node_name,
+                    "why_not_here": self.why_not(address, self.node_name),
+                }
+                for address, verdict in self.verdicts.items()
             ],
         }
+
+    def why_not(self, address: Address, node: str) -> str:
+        """Why a node does not announce an address; "" if it does."""
+        verdict = self.verdicts.get(address)
+        if verdict is None:
+            return "it is no Service's load-balancer address"
+        if verdict.node == node:
+            return ""
+        refused = refusal(node, self._claims[address], self._refusals, self.heartbeats.ready_nodes)
+        return refused or verdict.reason or f"{verdict.node} drew lower for this address"
 
     # -- what changes
 
@@ -127,7 +143,7 @@ class Announcer:
             slices = self.store.slices_of(key.namespace, key.name)
             for address in now:
                 claims = self._claims.setdefault(address, {})
-                claims[name] = (service, endpoints_of(service, slices, address.version))
+                claims[name] = Claim(service, endpoints_of(service, slices, address.version))
         return before + now
 
     def _nodes_changed(self) -> bool:
@@ -144,12 +160,16 @@ class Announcer:
         self._refusals = refusals
         return changed
 
-    def _alive_changed(self, gained: bool) -> None:
-        log.info("nodes ready to announce: %s", ", ".join(sorted(self.heartbeats.ready_nodes)) or "none")
-        self._judge(self._claims)
-        if gained:
+    def _alive_changed(self, came: bool) -> None:
+        ready = self.heartbeats.ready_nodes
+        log.info("nodes ready to announce: %s", ", ".join(sorted(ready)) or "none")
+        if came:
+            self._judge(self._claims)
             # Whoever came may have announced our addresses while it did not hear us.
             self.responder.reannounce()
+        else:
+            # Only what those had who are gone moves; it should move fast.
+            self._judge([address for address, verdict in self.verdicts.items() if verdict.node not in ready])
 
     # -- who announces
 
@@ -161,7 +181,7 @@ class Announcer:
                 verdict = judge(address, claims, self._refusals, self.heartbeats.ready_nodes)
                 self.verdicts[address] = verdict
                 if before is None or before.node != verdict.node:
-                    log.info("%s is announced by %s", address, verdict.node or "no node: " + _why(verdict))
+                    log.info("%s is announced by %s", address, verdict.node or f"no node: {verdict.reason}")
             elif before is not None:
                 log.info("%s is no Service's address any more", address)
         ours = {address for address, verdict in self.verdicts.items() if verdict.node == self.node_name}
@@ -181,7 +201,3 @@ class Announcer:
             except OSError as error:
                 log.warning("cannot write %s: %s", path, error.strerror)
             await asyncio.sleep(_STATE_SETTLE_SECONDS)  # a burst of changes is written once
-
-
-def _why(verdict: Verdict) -> str:
-    return "; ".join(f"{node} {reason}" if node else reason for node, reason in verdict.refused.items())

@@ -8,7 +8,7 @@ by several Services is announced from one node, because the draw is per address.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from lb.balancer.pools import Address, parse_address
 from lb.cluster.objects import EndpointSlice, Node, Service
@@ -30,12 +30,20 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Who announces `address`: `node`, or None; `refused` says why not each of the other nodes ("" as node: all)."""
+    """Who announces an address: `node`, or nobody for a `reason`."""
 
-    address: str
     services: tuple[str, ...]
+    """ "namespace/name" of all Services that have it"""
     node: str | None
-    refused: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A Service that has an address, and its endpoints of the address's family."""
+
+    service: Service
+    endpoints: Endpoints
 
 
 def draw(node: str, address: str) -> bytes:
@@ -83,37 +91,40 @@ def node_refusal(node: Node) -> str | None:
     return None
 
 
-def judge(
-    address: Address,
-    services: Mapping[str, tuple[Service, Endpoints]],
-    nodes: Mapping[str, str | None],
-    alive: Set[str],
-) -> Verdict:
+def judge(address: Address, claims: Mapping[str, Claim], nodes: Mapping[str, str | None], alive: Set[str]) -> Verdict:
     """Elect the node for one address.
 
-    services: by "namespace/name", all that have this address in their status, with their endpoints of its family.
-    nodes: every Node's name -> `node_refusal`. alive: the nodes whose agents are there and ready to announce.
+    claims: by "namespace/name", of all Services that have it. nodes: every Node's name -> its `node_refusal`.
+    alive: the nodes whose agents are there and ready to announce.
     """
-    text, names = str(address), tuple(sorted(services))
-    usable = {name: each for name, each in services.items() if each[1].anywhere}
-    if not usable:
-        return Verdict(text, names, None, {"": "no Service with this address has an endpoint that takes connections"})
-    local = [
-        endpoints.nodes for service, endpoints in usable.values() if service.spec.external_traffic_policy == "Local"
-    ]
-    refused: dict[str, str] = {}
-    candidates: list[str] = []
-    for node, reason in nodes.items():
-        if reason is None and node not in alive:
-            reason = "its agent is not heard, or not ready yet"
-        if reason is None and any(node not in each for each in local):
-            reason = "has no endpoint of its own, and externalTrafficPolicy is Local"
-        if reason is None:
-            candidates.append(node)
-        else:
-            refused[node] = reason
-    chosen = elect(text, candidates)
-    for node in candidates:
-        if node != chosen:
-            refused[node] = f"{chosen} drew lower for this address"
-    return Verdict(text, names, chosen, refused)
+    services = tuple(sorted(claims))
+    if not any(each.endpoints.anywhere for each in claims.values()):
+        return Verdict(services, None, "no Service with this address has an endpoint that takes connections")
+    candidates = [node for node in alive if refusal(node, claims, nodes, alive) is None]
+    node = elect(str(address), candidates)
+    return Verdict(services, node, "" if node else "no node may: " + _summary(claims, nodes, alive))
+
+
+def refusal(node: str, claims: Mapping[str, Claim], nodes: Mapping[str, str | None], alive: Set[str]) -> str | None:
+    """Why this node is no candidate for the address with these claims; None if it is one."""
+    by_node = nodes.get(node, "is no Node of the cluster")
+    if by_node is not None:
+        return by_node
+    if node not in alive:
+        return "its agent is not heard, or not ready yet"
+    for name, each in claims.items():
+        local = each.service.spec.external_traffic_policy == "Local"
+        if local and each.endpoints.anywhere and node not in each.endpoints.nodes:
+            return f"has no endpoint of {name}, whose externalTrafficPolicy is Local"
+    return None
+
+
+def _summary(claims: Mapping[str, Claim], nodes: Mapping[str, str | None], alive: Set[str]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for node in sorted(nodes):
+        by_reason.setdefault(refusal(node, claims, nodes, alive) or "", []).append(node)
+    parts = []
+    for reason, found in by_reason.items():
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        parts.append(f"{', '.join(found[:3])}{more}: {reason}")
+    return "; ".join(parts) or "there is no Node"

@@ -23,7 +23,7 @@ _LEAVE_REPEATS = 2  # the network may lose one; the second costs nothing
 class Heartbeats:
     """Tells the other nodes that this one is alive, and keeps `ready_nodes`, those that may announce.
 
-    `on_change(gained)` is called whenever the set of ready nodes is another; gained: a node came, or we were stopped
+    `on_change(came)` is called whenever the set of ready nodes is another; came: there is a new one, or we were stopped
     ourselves, so that what the network believes may be outdated.
     """
 
@@ -136,11 +136,11 @@ class Heartbeats:
             ready |= {self.node_name}
         if ready == self.ready_nodes and not stopped:
             return
-        gained = stopped or bool(ready - self.ready_nodes)
+        came = stopped or bool(ready - self.ready_nodes)
         if self.node_name in ready and self.node_name not in self.ready_nodes:
             self._send_all()  # the others let go of our addresses the moment we take them
         self.ready_nodes = ready
-        self._on_change(gained)
+        self._on_change(came)
 
     # -- sockets
 

@@ -70,6 +70,7 @@ class Leadership:
         self._folder = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
         self._watched = Watched()
         self._holder: str | None = None
+        self._complaint = ""
 
     async def while_leading(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` whenever we lead, cancel it when we do no more; until cancelled, then the Lease is let go."""
@@ -122,11 +123,13 @@ class Leadership:
             transitions = (lease.spec.lease_transitions or 0) + gained
             await self._write(self.identity, DURATION_SECONDS, lease, transitions)
             self._holder = self.identity
+            self._complaint = ""
         except (ApiFailed, msgspec.MsgspecError) as error:
             if isinstance(error, ApiFailed) and error.status == 409:
                 log.debug("another one was quicker")  # the next read tells who
-            else:
-                log.warning("Lease %s/%s: %s", self._namespace, self._name, error)
+            elif str(error) != self._complaint:
+                self._complaint = str(error)
+                log.warning("Lease %s/%s: %s; it is tried again", self._namespace, self._name, error)
             return False
         return True
 

@@ -80,8 +80,8 @@ class Lan:
         each.run("ip", "address", "add", f"2001:db8::{number}/64", "dev", "eth0", "nodad")
         if name != "client":
             each.run("sysctl", "-qw", "net.ipv4.conf.all.arp_ignore=1")
-            for address in V4:
-                each.run("ip", "address", "add", f"{address}/32", "dev", "lo")
+            for address in [*V4, V6]:
+                each.run("ip", "address", "add", address, "dev", "lo")
             # What a pod has: an interface of its own, with no address of the node.
             each.run("ip", "link", "add", "pod0", "type", "veth", "peer", "name", "pod0-in")
             each.run("ip", "link", "set", "pod0", "up")
@@ -200,6 +200,8 @@ def test_exactly_one_node_answers(lan: Lan) -> None:
     for address in [*V4, V6]:
         lan.wait_for(address, winner(address))
     assert len({winner(address) for address in V4}) > 1  # they are spread
+    lan.client.run("ping", "-c", "1", "-W", "5", V4[0])  # the client's kernel believes our frames
+    lan.client.run("ping", "-c", "1", "-W", "5", V6)
     state = lan.state(winner(V4[0]))
     assert state["interfaces"] == ["eth0"]  # and not those of pods
     assert any(each["address"] == V4[0] and each["here"] for each in state["addresses"])  # type: ignore[attr-defined]
@@ -282,5 +284,5 @@ def test_the_policy_and_the_nodes_labels(lan: Lan) -> None:
     lan.wait_for(address, first)
     lan.write_node(first, "{node.kubernetes.io/exclude-from-external-load-balancers: ''}")
     lan.wait_for(address, second)
-    verdicts = lan.state(second)["addresses"]
-    assert "exclude-from-external-load-balancers" in verdicts[0]["refused"][first]  # type: ignore[index]
+    verdicts = lan.state(first)["addresses"]
+    assert "exclude-from-external-load-balancers" in verdicts[0]["why_not_here"]  # type: ignore[index]

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from lb.balancer.elect import Endpoints, addresses_of, elect, endpoints_of, judge, node_refusal
+from lb.balancer.elect import (
+    Claim,
+    Endpoints,
+    Verdict,
+    addresses_of,
+    elect,
+    endpoints_of,
+    judge,
+    node_refusal,
+    refusal,
+)
 from lb.balancer.pools import parse_address
 from lb.cluster.objects import EndpointSlice, Node, Service, decode
 
@@ -142,46 +152,60 @@ def test_nodes_that_never_announce(found: Node, reason: str | None) -> None:
 ANYWHERE = Endpoints(True, frozenset("abc"))
 NOWHERE = Endpoints(False, frozenset())
 ALIVE = frozenset("abc")
+Claims = dict[str, Claim]
 
 
-def judged(services: dict[str, tuple[Service, Endpoints]], alive: frozenset[str] = ALIVE, **refusals: str) -> Any:
-    nodes: dict[str, str | None] = {**dict.fromkeys("abc"), **refusals}
+def claim(endpoints: Endpoints = ANYWHERE, policy: str = "Cluster") -> Claim:
+    return Claim(service(policy=policy), endpoints)
+
+
+def nodes(**refusals: str) -> dict[str, str | None]:
+    return {**dict.fromkeys("abc"), **refusals}
+
+
+def judged(claims: Claims, alive: frozenset[str] = ALIVE, **refusals: str) -> Verdict:
     assert ADDRESS is not None
-    return judge(ADDRESS, services, nodes, alive)
+    return judge(ADDRESS, claims, nodes(**refusals), alive)
 
 
-def test_exactly_one_and_a_reason_for_the_others() -> None:
-    verdict = judged({"ns/web": (service(), ANYWHERE)})
-    assert verdict.node == elect("192.0.2.1", "abc")
-    assert set(verdict.refused) == set("abc") - {verdict.node}
-    assert verdict.services == ("ns/web",)
-    assert all("drew lower" in reason for reason in verdict.refused.values())
+def test_exactly_one_announces() -> None:
+    assert judged({"ns/web": claim()}) == Verdict(("ns/web",), elect("192.0.2.1", "abc"))
 
 
 def test_the_dead_and_the_excluded_are_no_candidates() -> None:
-    verdict = judged({"ns/web": (service(), ANYWHERE)}, alive=frozenset("ab"), a="has the label x")
-    assert verdict.node == "b"
-    assert verdict.refused == {"a": "has the label x", "c": "its agent is not heard, or not ready yet"}
+    claims = {"ns/web": claim()}
+    assert judged(claims, alive=frozenset("ab"), a="has the label x").node == "b"
+    assert refusal("a", claims, nodes(a="has the label x"), ALIVE) == "has the label x"
+    assert refusal("c", claims, nodes(), frozenset("ab")) == "its agent is not heard, or not ready yet"
+    assert refusal("z", claims, nodes(), frozenset("abz")) == "is no Node of the cluster"
+    assert refusal("b", claims, nodes(), ALIVE) is None
 
 
 def test_nobody_announces_what_nobody_serves() -> None:
-    assert judged({"ns/web": (service(), NOWHERE)}).node is None
-    local = judged({"ns/web": (service(policy="Local"), Endpoints(True, frozenset("z")))})
-    assert local.node is None
-    assert all("Local" in reason for reason in local.refused.values())
+    verdict = judged({"ns/web": claim(NOWHERE)})
+    assert verdict.node is None
+    assert "no Service with this address has an endpoint" in verdict.reason
+
+
+def test_why_there_is_nobody() -> None:
+    elsewhere = {"ns/web": claim(Endpoints(True, frozenset("z")), "Local")}
+    verdict = judged(elsewhere, alive=frozenset("ab"))
+    assert verdict.node is None
+    assert verdict.reason == (
+        "no node may: a, b: has no endpoint of ns/web, whose externalTrafficPolicy is Local; "
+        "c: its agent is not heard, or not ready yet"
+    )
 
 
 def test_local_policy_needs_an_endpoint_on_the_node() -> None:
     for where in "abc":
-        verdict = judged({"ns/web": (service(policy="Local"), Endpoints(True, frozenset(where)))})
-        assert verdict.node == where
+        assert judged({"ns/web": claim(Endpoints(True, frozenset(where)), "Local")}).node == where
 
 
 def test_a_shared_address_has_one_node_for_all_its_services() -> None:
     shared = {
-        "ns/web": (service(policy="Local"), Endpoints(True, frozenset("ab"))),
-        "ns/dns": (service(policy="Local"), Endpoints(True, frozenset("bc"))),
-        "ns/idle": (service(policy="Local"), NOWHERE),
+        "ns/web": claim(Endpoints(True, frozenset("ab")), "Local"),
+        "ns/dns": claim(Endpoints(True, frozenset("bc")), "Local"),
+        "ns/idle": claim(NOWHERE, "Local"),
     }
-    assert judged(shared).node == "b"
-    assert judged(shared).services == ("ns/dns", "ns/idle", "ns/web")
+    assert judged(shared) == Verdict(("ns/dns", "ns/idle", "ns/web"), "b")
