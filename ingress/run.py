@@ -9,7 +9,7 @@ from typing import Any
 
 from ingress import wire
 from ingress.controller import Controller
-from ingress.listeners import Listener
+from ingress.listeners import Address, Listener
 from ingress.observe.admin import AdminEndpoint
 from ingress.observe.metrics import Totals
 from ingress.publish import StatusPublisher
@@ -102,6 +102,8 @@ class Proxy:
             loop.add_signal_handler(number, self.stop.take, number.name)
         for listener in self.plan.listeners:
             log.info("listening on %s", listener)
+        if self.plan.admin is not None:
+            log.info("admin endpoint on http://%s", Address(*self.plan.admin.getsockname()[:2]))
         log.info("%d worker processes", self.plan.workers)
         tasks = [asyncio.create_task(each) for each in self._parts()]
         asked = asyncio.create_task(self.stop.asked.wait())

@@ -64,14 +64,15 @@ class Totals:
         self.events: dict[str, int] = {}
         self._seen: dict[int, dict[str, Any]] = {}  # pid -> its stats when last taken
         self._labels: dict[int, Labels] = {}  # route id -> labels
+        self._labels_before: dict[int, Labels] = {}
 
     def take(self, worker: "Worker") -> None:
         """Add what a worker has counted since it was last taken."""
         now, before = worker.stats, self._seen.get(worker.pid, {})
         rows_before = before.get("requests", {})
         for (route, status), row in now.get("requests", {}).items():
-            labels = Labels() if route == NO_ROUTE else self._labels.get(route)
-            if labels is not None:  # else the route is gone, and its Ingress may be too
+            labels = self._labels_of(route)
+            if labels is not None:
                 sums = self.requests.setdefault((labels, status), Sums())
                 sums.add(row, rows_before.get((route, status), {}))
         for event, count in now.get("events", {}).items():
@@ -83,8 +84,15 @@ class Totals:
         self.take(worker)
         self._seen.pop(worker.pid, None)
 
+    def _labels_of(self, route: int) -> Labels | None:
+        """None: the route is gone, and its Ingress may be too. One that has just gone still has requests to count."""
+        if route == NO_ROUTE:
+            return Labels()
+        return self._labels.get(route) or self._labels_before.get(route)
+
     def routes_changed(self) -> None:
         """Learn the new routes; forget the counts of Ingresses and Services that are no longer routed to."""
+        self._labels_before = self._labels
         self._labels = {route.id: _labels(route.ingress, route.backend) for route in self.table.routes()}
         live = {Labels(), *self._labels.values()}
         self.requests = {key: sums for key, sums in self.requests.items() if key[0] in live}

@@ -1,0 +1,186 @@
+"""The running command under load: worker killed, folder changed, drained, supervisor killed."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from lb.cluster.objects import Object
+from tests.ingress.peers import Answer, Client, Endpoint, ask, endpoints
+from tests.ingress.serving import Folder, Served, alive, children, serving
+from tests.ingress.state import endpoint_slice, ingress, service
+from tests.lb.cluster.waiting import until
+
+
+class Load:
+    """Clients that ask as fast as they get answers, each on one keep-alive connection until it breaks."""
+
+    def __init__(self, port: int, *, clients: int = 8) -> None:
+        self.port = port
+        self.answers = 0
+        self.wrong: list[Answer] = []
+        self.broken = 0
+        self.refused = 0
+        self.clients = clients
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Load"]:
+        stop = asyncio.Event()
+        tasks = [asyncio.create_task(self._client(stop)) for _ in range(self.clients)]
+        try:
+            yield self
+        finally:
+            stop.set()
+            async with asyncio.timeout(20):
+                await asyncio.gather(*tasks)
+
+    async def _client(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                client = await Client.connect(self.port)
+            except ConnectionRefusedError:
+                self.refused += 1
+                await asyncio.sleep(0.01)
+                continue
+            try:
+                while client.open and not stop.is_set():
+                    answer = await client.ask("web.example", "/")
+                    self.answers += 1
+                    if answer.status != 200:
+                        self.wrong.append(answer)
+            except ConnectionError:
+                self.broken += 1
+            finally:
+                client.close()
+
+    async def more(self, count: int) -> None:
+        """Wait for so many answers more."""
+        wanted = self.answers + count
+        await until(lambda: self.answers >= wanted, f"{count} answers more")
+
+
+def web(*found: Endpoint, **rules: str) -> list[Object]:
+    """Ingress, Service and a slice for each endpoint."""
+    slices = [endpoint_slice("web", each.address, slice_name=each.name) for each in found]
+    return [*service("web"), *slices, ingress("web", {"web.example": [("/", "Prefix", "web")]})]
+
+
+async def test_a_killed_worker_loses_only_what_it_was_doing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    async with endpoints("one") as there:
+        folder.write("web", web(*there))
+        async with serving("-f", str(tmp_path), "--workers", "2") as running:
+            before = running.workers()
+            assert len(before) == 2
+            async with Load(running.http).running() as load:
+                for _ in range(3):
+                    await load.more(200)
+                    victim = running.workers()[0]
+                    os.kill(victim, signal.SIGKILL)
+                    await running.until(
+                        lambda gone=victim: gone not in running.workers() and len(running.workers()) == 2
+                    )
+                    await load.more(200)
+            # Each kill breaks the connections that worker had, and no new one is refused.
+            assert load.refused == 0
+            assert load.wrong == []
+            assert load.broken <= 3 * load.clients
+            assert running.log.count("SIGKILL") == 3
+            assert await running.end() == 0
+
+
+async def test_changes_lose_no_request_and_close_no_connection(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    async with endpoints("one", "two", "three") as there:
+        folder.write("web", web(*there[:1]))
+        async with serving("-f", str(tmp_path), "--workers", "2") as running:
+            async with Load(running.http).running() as load:
+                for wanted in (there, there[1:2], there[2:], there[:2]):
+                    await load.more(50)
+                    folder.write("web", web(*wanted))
+                    await until_endpoints(running, len(wanted))
+                await load.more(50)
+                folder.write("other", [ingress("other", {"other.example": [("/", "Prefix", "web")]})])
+                await running.until_answer("other.example", "/", lambda answer: answer.status == 200)
+                folder.write("other", [ingress("other", {"other.example": [("/x", "Prefix", "web")]})])
+                await running.until_answer("other.example", "/", lambda answer: answer.status == 404)
+                folder.write_text("broken", "kind: Ingress\napiVersion: [")
+                await running.until(lambda: "broken.yaml" in running.log)
+                folder.remove("other")
+                await running.until_answer("other.example", "/x", lambda answer: answer.status == 404)
+                await load.more(50)
+            assert (load.wrong, load.broken, load.refused) == ([], 0, 0)
+            assert await running.end() == 0
+
+
+async def until_endpoints(running: Served, count: int) -> None:
+    async with asyncio.timeout(15):
+        while True:
+            routes = (await running.ask_admin("/routes")).echo["routes"]
+            if [len(route["endpoints"]) for route in routes if route["host"] == "web.example"] == [count]:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_drain_finishes_what_is_under_way(tmp_path: Path) -> None:
+    async with endpoints("one") as (one,), serving("--to", one.address, "--workers", "2") as running:
+        idle = await Client.connect(running.http)
+        assert (await idle.ask("any", "/")).status == 200
+        slow = asyncio.create_task(ask(running.http, "any", "/slow"))
+        await running.until(lambda: one.requests == 2)
+        running.process.send_signal(signal.SIGTERM)
+        await running.until(lambda: "draining" in running.log)
+        assert (await running.ask_admin("/readyz")).status == 503
+        assert (await running.ask_admin("/healthz")).status == 200
+        async with asyncio.timeout(5):
+            assert await idle.reader.read() == b"", "an idle connection is closed"
+        await until_refused(running.http)
+        assert not slow.done()
+        one.hold.set()
+        answer = await slow
+        assert (answer.status, answer.service) == (200, "one")
+        assert await running.ended() == 0
+
+
+async def until_refused(port: int) -> None:
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                (await Client.connect(port)).close()
+            except ConnectionRefusedError:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def test_the_drain_has_a_limit(tmp_path: Path) -> None:
+    async with endpoints("one") as (one,), serving("--to", one.address, "--drain", "0.3") as running:
+        slow = asyncio.create_task(ask(running.http, "any", "/slow"))
+        await running.until(lambda: one.requests == 1)
+        assert await running.end() == 1
+        assert "--drain" in running.log
+        assert isinstance((await asyncio.gather(slow, return_exceptions=True))[0], ConnectionError)
+        one.hold.set()
+
+
+async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    async with endpoints("one") as (one,), serving("--to", one.address) as running:
+        slow = asyncio.create_task(ask(running.http, "any", "/slow"))
+        await running.until(lambda: one.requests == 1)
+        running.process.send_signal(signal.SIGINT)
+        await running.until(lambda: "draining" in running.log)
+        running.process.send_signal(signal.SIGINT)
+        assert await running.ended() == 1
+        await asyncio.gather(slow, return_exceptions=True)
+        one.hold.set()
+
+
+async def test_nothing_is_left_when_the_supervisor_is_killed() -> None:
+    async with endpoints("one") as (one,), serving("--to", one.address, "--workers", "2") as running:
+        workers = children(running.process.pid)
+        assert len(workers) == 2
+        running.process.kill()
+        await running.ended()
+        await until(lambda: not any(map(alive, workers)), "no worker is left")
+        await until_refused(running.http)
