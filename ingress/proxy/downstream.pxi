@@ -194,7 +194,17 @@ cdef void client_run(Conn* c, u8* p, int n) noexcept:
         return
     if n > 0 and not client_keep(c, p, n):
         return
-    client_settle(c)
+    if c.eof and c.x == NULL and held(&c.outbox) == 0:
+        conn_close(c)       # in the middle of a head
+    elif c.eof and c.x != NULL and c.x.request.mode != B_DONE:
+        exchange_gone(c.x)  # in the middle of a body
+    else:
+        client_settle(c)
+
+
+cdef inline bint last_request(const Conn* c) noexcept nogil:
+    """The client has sent its FIN, and no request of it waits."""
+    return c.eof and held(&c.inbox) == 0
 
 
 cdef int client_request(Conn* c, u8* p, int n) noexcept:
@@ -203,14 +213,13 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
     cdef Head* h = &HEAD
     cdef Target t
     cdef Exchange* x
-    cdef int length = request_head(p, n, h, &k.o.limits)
+    # Nothing beyond the limit is looked at, so that the verdict does not depend on how the octets were cut.
+    cdef int length = request_head(p, min(n, k.o.head_bytes), h, &k.o.limits)
     cdef int status = 0
     if length == NEED_MORE:
         status = 431 if n > k.o.head_bytes else 0
     elif length < 0:
         status = -length
-    elif length > k.o.head_bytes:
-        status = 431
     elif is_word(p + h.method.at, h.method.n, b"connect") or is_word(p + h.method.at, h.method.n, b"trace"):
         status = 405
     else:

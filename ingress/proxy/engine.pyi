@@ -25,7 +25,8 @@ class EndpointStats(TypedDict):
     idle: int
 
 class Stats(TypedDict):
-    """Counted since the engine was made. `requests`: (route id, status); route id -1 is no route. `events`: by reason."""
+    """Counted since the engine was made. `requests` is by (route id, status), route id -1 being no route;
+    `events` is by reason."""
 
     connections: int
     accepted: int
@@ -37,6 +38,61 @@ class Stats(TypedDict):
     events: dict[str, int]
 
 BUCKET_SECONDS: tuple[float, ...]
+
+# The parsers without sockets, for tests and fuzzing.
+
+class RequestHead(TypedDict):
+    """A request head that was accepted; `length` octets of the input are its own. `host` is without port, in lower
+    case; `path` is what routes are matched by; `fields` are as sent."""
+
+    length: int
+    method: bytes
+    target: bytes
+    minor: int
+    host: bytes
+    path: bytes
+    content_length: int | None
+    chunked: bool
+    close: bool
+    upgrade: bytes
+    expect_continue: bool
+    fields: list[tuple[bytes, bytes]]
+
+class ResponseHead(TypedDict):
+    """A response head that was accepted."""
+
+    length: int
+    status: int
+    minor: int
+    content_length: int | None
+    chunked: bool
+    close: bool
+    fields: list[tuple[bytes, bytes]]
+
+def parse_request_head(octets: bytes, *, field_limit: int = 100, target_limit: int = 32768) -> RequestHead | int | None:
+    """What was understood; the status a refused head is answered with; or None while the head is not complete."""
+
+def parse_response_head(octets: bytes) -> ResponseHead | int | None:
+    """What was understood; 502 for a head that is refused; or None while it is not complete."""
+
+def normalise_path(path: bytes) -> bytes | None:
+    """The path routes are matched by; None for a bad escape or a path that climbs above its root."""
+
+def rewrite_request(
+    octets: bytes, *, client: str = "192.0.2.1", port: int = 80, tls: bool = False
+) -> bytes:
+    """The head an endpoint gets for an acceptable request head. Raises ValueError for one that is not."""
+
+class ChunkedReader:
+    """The chunked coding, fed in pieces."""
+
+    def feed(self, octets: bytes) -> int:
+        """How many of the octets belong to the body, -1 for wrong framing; collects the chunks' content."""
+
+    @property
+    def ended(self) -> bool: ...
+    @property
+    def content(self) -> bytes: ...
 
 class Engine:
     """One worker's data plane. Every method is called on the loop's thread."""
@@ -55,6 +111,9 @@ class Engine:
         """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host."""
 
     def remove_host(self, host: str) -> None: ...
+    def match(self, host: str, target: str) -> int | None:
+        """The route id of a request for `target` (origin-form) at `host`, which may have a port; None: no route."""
+
     def set_certificate(self, host: str, certificate_pem: bytes, key_pem: bytes) -> None:
         """Serve a certificate chain (PEM, leaf first) to those who ask for `host`; "" is the default.
 

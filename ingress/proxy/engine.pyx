@@ -127,6 +127,10 @@ cdef class Engine:
     def remove_host(self, host):
         self.routes.drop(host)
 
+    def match(self, host, target):
+        """The route id of a request for `target` (origin-form) at `host`, which may have a port; None: no route."""
+        return match_route(self.routes, host.encode(), target.encode())
+
     def set_certificate(self, host, certificate_pem, key_pem):
         """Serve a certificate chain (PEM, leaf first) to those who ask for `host`; "" is the default.
 

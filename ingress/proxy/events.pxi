@@ -10,8 +10,8 @@ cdef void accept_some(Conn* l) noexcept:
     cdef Core* k = l.k
     cdef sockaddr_storage address
     cdef socklen_t n
-    cdef int fd, i
-    for i in range(k.o.listen_batch):
+    cdef int fd
+    for _ in range(k.o.listen_batch):
         n = sizeof(address)
         fd = accept4(l.fd, <sockaddr*>&address, &n, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd < 0:

@@ -27,7 +27,10 @@ cdef void init_octets():
     fill(TARGET, bytes([octet for octet in range(33, 256) if octet not in (127, ord("#"))]))
     for i in range(256):
         LOWER[i] = bytes([i]).lower()[0]
-        HEX[i] = int(bytes([i]), 16) if bytes([i]) in (b"0123456789abcdefABCDEF"[j:j + 1] for j in range(22)) else -1
+        HEX[i] = -1
+    for i in range(16):
+        HEX[HEX_DIGITS[i]] = i
+        HEX[HEX_DIGITS[i] - 32 if i > 9 else HEX_DIGITS[i]] = i
 
 
 init_octets()

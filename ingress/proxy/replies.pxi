@@ -83,7 +83,7 @@ cdef void reply(Conn* c, Exchange* x, int status) noexcept:
     w.n = 0
     w.capacity = <int>sizeof(text)
     w.full = False
-    if x == NULL or x.request.mode != B_DONE or c.k.draining or c.eof:
+    if x == NULL or x.request.mode != B_DONE or c.k.draining or last_request(c):
         c.closing = True
     body_n = put_reply(&w, c, status, x != NULL and x.is_head)
     sent = conn_send(c, text, w.n)

@@ -113,7 +113,7 @@ cdef void response_heads(Exchange* x, u8* p, int n, bint headroom) noexcept:
     cdef Head* h = &HEAD
     cdef int length
     while True:
-        length = response_head(p, n, h, FIELDS_MAX)
+        length = response_head(p, min(n, u.k.o.response_head_bytes), h, FIELDS_MAX)
         if length == NEED_MORE:
             if n > u.k.o.response_head_bytes:
                 bad_response(u)
@@ -122,7 +122,7 @@ cdef void response_heads(Exchange* x, u8* p, int n, bint headroom) noexcept:
             else:
                 upstream_settle(u)
             return
-        if length < 0 or length > u.k.o.response_head_bytes or (h.status == 101 and not may_switch(x, h)):
+        if length < 0 or (h.status == 101 and not may_switch(x, h)):
             bad_response(u)
             return
         if h.status >= 200 or h.status == 101:
@@ -173,7 +173,7 @@ cdef void response_frame(Exchange* x, const Head* h) noexcept:
     else:
         x.response.mode = B_UNTIL_CLOSE
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
-    if (x.decode or x.response.mode == B_UNTIL_CLOSE or c.k.draining or c.eof
+    if (x.decode or x.response.mode == B_UNTIL_CLOSE or c.k.draining or last_request(c)
             or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
         c.closing = max(c.closing, 2 if x.request.mode != B_DONE else 1)
 

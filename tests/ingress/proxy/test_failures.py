@@ -1,0 +1,460 @@
+"""What endpoints, clients and the machine do wrong: retries, time-outs, aborts, limits; and that nothing leaks."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import struct
+
+import pytest
+
+from ingress.proxy import Settings
+from tests.ingress.proxy.rig import Request, Rig, echo, read_response, request, rig, until
+
+QUICK = Settings(
+    client_head_seconds=0.6,
+    client_body_seconds=0.6,
+    client_idle_seconds=0.6,
+    client_send_seconds=0.6,
+    lingering_seconds=0.6,
+    half_close_probe_seconds=0.3,
+    connect_seconds=0.6,
+    upstream_read_seconds=0.6,
+    upstream_idle_seconds=0.6,
+)
+
+
+async def hang(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def slam(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def close_after_answer(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An endpoint with a very short keep-alive time, which it does not announce."""
+    await echo(got, reader, writer)
+    await writer.drain()
+    writer.close()
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.close()
+
+
+def held(r: Rig) -> dict[str, int]:
+    stats = r.engine.stats()
+    return {
+        "clients": stats["connections"],
+        "upstreams": stats["upstream_connections"],
+        "exchanges": stats["exchanges"],
+    }
+
+
+NOTHING = {"clients": 0, "upstreams": 0, "exchanges": 0}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_refused_connection_is_tried_elsewhere(method: str) -> None:
+    async with rig() as r:
+        dead = [("127.0.0.1", unused_port()), ("127.0.0.1", unused_port())]
+        r.engine.set_backend("backend", [*dead, r.endpoint.address])
+        for _ in range(20):
+            assert (await r.ask(request("/", "Connection: close", method=method))).startswith(b"HTTP/1.1 200")
+        assert r.event("connect_failures") > 0
+        r.engine.set_backend("backend", dead)
+        assert b"502 Bad Gateway" in await r.ask(request("/", "Connection: close", method=method))
+        await r.empty()
+
+
+async def test_an_endpoint_that_closes_at_once_is_a_bad_gateway_and_get_tries_another() -> None:
+    async with rig(slam, echo) as r:
+        for _ in range(10):
+            assert (await r.get()).startswith(b"HTTP/1.1 200")
+        r.engine.set_backend("backend", [r.endpoints[0].address])
+        assert (await r.get()).startswith(b"HTTP/1.1 502")
+        seen = len(r.endpoints[0].requests)
+        assert (await r.ask(request("/", "Connection: close", method="POST", body=b"once"))).startswith(b"HTTP/1.1 502")
+        assert len(r.endpoints[0].requests) == seen + 1  # sent, so never sent again
+        await r.empty()
+        assert held(r) == NOTHING
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_stale_connection_is_not_noticed_by_the_client(method: str) -> None:
+    async with rig(close_after_answer) as r:
+        reader, writer = await r.connect()
+        for i in range(50):
+            writer.write(request(f"/{i}", method=method, body=b"b" if method == "POST" else b""))
+            head, _ = await read_response(reader)
+            assert head.startswith(b"HTTP/1.1 200"), (i, head)
+        writer.close()
+        await r.empty()
+
+
+async def test_an_endpoint_restart_with_many_pooled_connections() -> None:
+    async with rig() as r:
+        await asyncio.gather(*(r.get() for _ in range(30)))
+        assert r.endpoint.open > 3
+        await r.endpoint.restart()
+        assert all(got.startswith(b"HTTP/1.1 200") for got in await asyncio.gather(*(r.get() for _ in range(30))))
+
+
+async def test_nothing_is_retried_after_response_octets() -> None:
+    async def half(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        await writer.drain()
+        writer.close()
+
+    async with rig(half) as r:
+        got = await r.get()
+        assert got.endswith(b"\r\n\r\nhalf")
+        assert len(r.endpoint.requests) == 1
+        await r.empty()
+        assert held(r) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000,
+        b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 300 + b"\r\n",
+    ],
+    ids=["nonsense", "two lengths", "bad chunk", "long head", "many fields"],
+)
+async def test_a_response_that_is_not_http_is_a_bad_gateway(answer: bytes) -> None:
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await reader.read()
+
+    async with rig(script) as r:
+        assert (await r.get()).startswith(b"HTTP/1.1 502")
+        await r.empty()
+        assert held(r) == NOTHING
+        assert len(r.endpoint.requests) == 1
+
+
+async def test_more_than_the_announced_length_is_cut_and_the_connection_not_reused() -> None:
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+
+    async with rig(script) as r:
+        got = await r.ask(request("/") + request("/", "Connection: close"))
+        assert got.count(b"\r\n\r\nok") == 2
+        assert b"evil" not in got
+        assert r.endpoint.accepted == 2
+
+
+async def test_read_time_out() -> None:
+    async with rig(hang, settings=QUICK) as r:
+        assert (await r.ask(request("/", "Connection: close", method="POST"))).startswith(b"HTTP/1.1 504")
+        await r.empty()
+        assert held(r) == NOTHING
+        assert r.event("upstream_timeouts") == 1
+
+
+async def test_connect_time_out() -> None:
+    with socket.socket() as full:  # a listener whose queue is full answers no SYN
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            async with rig(settings=QUICK) as r:
+                r.engine.set_backend("backend", [full.getsockname()])
+                assert (await r.get()).startswith(b"HTTP/1.1 504")
+                r.engine.set_backend("backend", [full.getsockname(), r.endpoint.address])
+                assert (await r.get()).startswith(b"HTTP/1.1 200")
+                await r.empty()
+
+
+async def test_client_time_outs() -> None:
+    async with rig(settings=QUICK) as r:
+        assert await r.ask(b"") == b""  # never says anything
+        assert (await r.ask(b"GET / HTTP/1.1\r\nHo")).startswith(b"HTTP/1.1 408")
+        assert (await r.ask(request("/", "Content-Length: 5", method="POST") + b"12")).startswith(b"HTTP/1.1 408")
+        assert (await r.ask(request("/"))).endswith(b"GET /|")  # idle afterwards
+        await r.empty()
+        await until(lambda: held(r) == NOTHING)  # the pooled connection too
+
+
+async def test_a_trickled_head_is_not_given_more_time() -> None:
+    async with rig(settings=QUICK) as r:
+        reader, writer = await r.connect()
+        began = asyncio.get_running_loop().time()
+        answer = asyncio.create_task(reader.read())
+        while not answer.done() and asyncio.get_running_loop().time() - began < 5:
+            if not writer.is_closing():
+                writer.write(b"X")
+            await asyncio.sleep(0.05)
+        with contextlib.suppress(ConnectionResetError):
+            assert (await answer).startswith(b"HTTP/1.1 408")
+        assert asyncio.get_running_loop().time() - began < 3
+        writer.close()
+
+
+@pytest.mark.parametrize("with_reset", [True, False], ids=["reset", "fin"])
+async def test_a_client_that_leaves_before_the_answer(with_reset: bool) -> None:
+    async with rig(hang, settings=Settings(half_close_probe_seconds=0.2)) as r:
+        _, writer = await r.connect()
+        writer.write(request("/"))
+        await until(lambda: len(r.endpoint.requests) == 1)
+        reset(writer) if with_reset else writer.close()
+        await r.empty()
+        assert held(r) == NOTHING
+        assert r.engine.stats()["requests"][(1, 499)]["requests"] == 1
+        await until(lambda: r.endpoint.open == 0)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body() -> None:
+    async with rig() as r:
+        _, writer = await r.connect()
+        writer.write(request("/", "Content-Length: 100", method="POST") + b"half")
+        await until(lambda: len(r.endpoint.requests) == 1)
+        writer.close()
+        await r.empty()
+        assert held(r) == NOTHING
+
+
+async def flood(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A response as long as its path says, in MB."""
+    size = int(got.path[1:])
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size << 20))
+    block = bytes(1 << 20)
+    for _ in range(size):
+        writer.write(block)
+        await writer.drain()
+
+
+async def test_a_client_that_leaves_in_the_middle_of_the_answer() -> None:
+    async with rig(flood) as r:
+        reader, writer = await r.connect()
+        writer.write(request("/500"))
+        await reader.readexactly(5 << 20)
+        writer.close()
+        await r.empty()
+        assert held(r) == NOTHING
+        await until(lambda: r.endpoint.open == 0)
+
+
+async def test_a_client_that_stops_reading_is_given_up() -> None:
+    async with rig(flood, settings=QUICK) as r:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", r.port))
+            client.sendall(request("/50"))
+            await until(lambda: r.engine.stats()["exchanges"] == 1)
+            await r.empty()
+        assert held(r) == NOTHING
+        assert r.event("client_timeouts") == 1
+
+
+def resident_bytes() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+async def test_slow_readers_hold_back_their_endpoints() -> None:
+    """Twenty answers of 50 MB to clients that read little: what is held is bounded, and every octet arrives."""
+    sent = 0
+
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.transport.set_write_buffer_limits(65536)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (50 << 20))
+        block = bytes(65536)
+        for _ in range(800):
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with rig(script) as r:
+        before = resident_bytes()
+        pairs = [await r.connect() for _ in range(20)]
+        for reader, writer in pairs:
+            reader._limit = 65536  # type: ignore[attr-defined]
+            writer.write(request("/"))
+        while True:
+            had = sent
+            await asyncio.sleep(0.3)
+            if sent == had and sent:
+                break
+        assert sent < 20 * (50 << 20) * 3 // 4
+        assert resident_bytes() - before < 60 << 20
+        for reader, writer in pairs[:2]:
+            await reader.readuntil(b"\r\n\r\n")
+            left = 50 << 20
+            while left:
+                got = await reader.read(1 << 20)
+                assert got
+                left -= len(got)
+            writer.close()
+        for _, writer in pairs[2:]:
+            writer.close()
+        await r.empty()
+
+
+async def test_an_upload_waits_for_a_slow_endpoint() -> None:
+    go = asyncio.Event()
+
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        left = int(got.get("content-length") or 0)
+        while left:
+            left -= len(await reader.read(1 << 20))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with rig(script) as r:
+        reader, writer = await r.connect()
+        writer.transport.set_write_buffer_limits(65536)
+        writer.write(request("/", f"Content-Length: {100 << 20}", "Connection: close", method="POST"))
+        before = resident_bytes()
+        taken = 0
+        with contextlib.suppress(TimeoutError):
+            for _ in range(1600):
+                writer.write(bytes(65536))
+                await asyncio.wait_for(writer.drain(), 0.5)
+                taken += 65536
+        assert taken < 50 << 20
+        assert resident_bytes() - before < 60 << 20
+        go.set()
+        for _ in range(1600 - taken // 65536 - 1):
+            writer.write(bytes(65536))
+            await writer.drain()
+        assert (await reader.read()).endswith(b"ok")
+        writer.close()
+
+
+async def test_out_of_descriptors_it_keeps_serving() -> None:
+    async with rig() as r:
+        reader, writer = await r.connect()
+        writer.write(request("/before"))
+        await read_response(reader)
+        spare = [os.open("/dev/null", os.O_RDONLY) for _ in range(8)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(spare) + 1, hard))
+        try:
+            os.close(spare.pop())
+            late = socket.socket()  # takes the last descriptor
+            late.setblocking(False)
+            late.connect_ex(("127.0.0.1", r.port))
+            await until(lambda: r.event("accept_pauses") > 0)
+            for i in range(20):
+                writer.write(request(f"/{i}"))
+                assert (await read_response(reader))[1] == b"GET /%d|" % i
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in spare:
+                os.close(fd)
+        late.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(late, request("/late", "Connection: close"))
+        assert b"GET /late|" in await loop.sock_recv(late, 65536)  # it was in the kernel's queue all the time
+        late.close()
+        writer.close()
+
+
+async def test_endpoints_come_and_go_under_load() -> None:
+    async with rig(echo, echo, echo) as r:
+        addresses = [endpoint.address for endpoint in r.endpoints]
+        failed: list[bytes] = []
+        done = asyncio.Event()
+
+        async def load() -> None:
+            reader, writer = await r.connect()
+            while not done.is_set():
+                writer.write(request("/", method="POST", body=b"x"))
+                head, _ = await read_response(reader)
+                if not head.startswith(b"HTTP/1.1 200"):
+                    failed.append(head)
+            writer.close()
+
+        loads = [asyncio.create_task(load()) for _ in range(8)]
+        for i in range(200):
+            r.engine.set_backend("backend", addresses[i % 3 : i % 3 + 1 + i % 2])
+            r.engine.set_host("other", [])
+            await asyncio.sleep(0.002)
+        done.set()
+        await asyncio.gather(*loads)
+        assert failed == []
+        await r.empty()
+
+
+async def test_a_backend_keeps_requests_under_way_and_closes_idle_connections() -> None:
+    go = asyncio.Event()
+
+    async def wait(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if got.path == "/slow":
+            await go.wait()
+        await echo(got, reader, writer)
+
+    async with rig(wait) as r:
+        slow = asyncio.create_task(r.get("/slow"))
+        await until(lambda: len(r.endpoint.requests) == 1)
+        await r.get("/quick")
+        assert r.endpoint.open == 2
+        r.engine.set_backend("backend", [])
+        await until(lambda: r.endpoint.open == 1)
+        go.set()
+        assert (await slow).endswith(b"GET /slow|")
+        await until(lambda: held(r) == NOTHING)
+        assert r.engine.stats()["endpoints"] == {}
+
+
+async def test_draining() -> None:
+    go = asyncio.Event()
+
+    async def wait(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        await echo(got, reader, writer)
+
+    async with rig(wait) as r:
+        idle_reader, idle_writer = await r.connect()
+        go.set()
+        idle_writer.write(request("/idle"))
+        await read_response(idle_reader)
+        go.clear()
+        reader, writer = await r.connect()
+        writer.write(request("/slow"))
+        await until(lambda: len(r.endpoint.requests) == 2)
+        r.engine.stop_accepting()
+        assert await idle_reader.read() == b""
+        go.set()
+        got = await reader.read()
+        assert b"Connection: close\r\n" in got
+        assert got.endswith(b"GET /slow|")
+        await r.empty()
+        assert r.engine.stats()["draining"]
+        idle_writer.close()
+        writer.close()
+
+
+async def test_closing_in_the_middle_of_everything() -> None:
+    async with rig(hang) as r:
+        pairs = [await r.connect() for _ in range(10)]
+        for i, (_, writer) in enumerate(pairs):
+            writer.write(request("/") if i % 2 else b"GET / HT")
+        await until(lambda: len(r.endpoint.requests) == 5)
+        r.engine.close()
+        r.engine.close()
+        assert held(r) == NOTHING
+        for reader, writer in pairs:
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
