@@ -16,7 +16,8 @@ items:
 - {apiVersion: v1, kind: Node, metadata: {name: node-b}, spec: {podCIDR: 10.244.2.0/24},
    status: {addresses: [{type: InternalIP, address: 192.0.2.12}]}}
 - {apiVersion: v1, kind: Node,
-   metadata: {name: node-c, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ""}}, spec: {podCIDR: 10.244.3.0/24}, status: {addresses: [{type: InternalIP, address: 192.0.2.13}]}}
+   metadata: {name: node-c, labels: {node.kubernetes.io/exclude-from-external-load-balancers: ""}},
+   spec: {podCIDR: 10.244.3.0/24}, status: {addresses: [{type: InternalIP, address: 192.0.2.13}]}}
 """
 
 
