@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: real network namespaces, and the switch for the real cluster."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -62,7 +63,14 @@ class NetNs:
 
 @pytest.fixture
 def netns() -> Iterator[Callable[..., NetNs]]:
-    """A maker of network namespaces: netns("client"). They end with the test.
+    """A maker of network namespaces: netns("client"). They end with the test."""
+    with namespaces() as make:
+        yield make
+
+
+@contextlib.contextmanager
+def namespaces() -> Iterator[Callable[..., NetNs]]:
+    """The same for fixtures of a wider scope.
 
     No names under /run/netns: when the holder dies the kernel frees everything, so a crashed test run leaves nothing.
     """

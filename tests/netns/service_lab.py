@@ -5,32 +5,40 @@ made. So clients and servers are plain sockets of the test's own process.
 
         client 203.0.113.9 ---- eth0 of router ---- LAN 192.168.50.0/24 ---- node 192.168.50.11
                                                         |                       |
-                                                  other 192.168.50.12        pod 10.244.1.11 (and 10.244.1.12)
-                                                  (pod 10.244.2.21)
+                                                  other 192.168.50.12        pod 10.244.1.11, 13, 14
+                                                  (pods 10.244.2.21, 22)     caller 10.244.1.12
 """
 
-import asyncio
 import contextlib
 import ctypes
-import os
+import ipaddress
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lb.cluster.objects import Object, decode
+from lb.cluster.objects import decode
 from lb.cluster.store import ObjectStore
 from lb.service.dataplane import ServiceDataplane
 from tests.conftest import NetNs
+from tests.lb.service.expectations import (
+    ENDPOINTS,
+    NODE,
+    NODE6,
+    SECOND_NODE_IP,
+    SECOND_NODE_IP6,
+    SOURCES,
+    SOURCES6,
+    node_document,
+)
 
 T = TypeVar("T")
 
-NODE, POD, SECOND_POD, CLIENT = "192.168.50.11", "10.244.1.11", "10.244.1.12", "203.0.113.9"
-REMOTE = "10.244.2.21"
-NODE6, POD6, REMOTE6, CLIENT6 = "fd50::11", "fd44:0:0:1::11", "fd44:0:0:2::21", "fd99::9"
-CONNECT_SECONDS = 0.4
-"""A refusal takes microseconds here, so silence for this long is a drop."""
+CONNECT_SECONDS_MAX = 5.0
+SILENCE_SECONDS = 0.25
+"""A refusal takes microseconds here, so where silence is expected this much is enough of it."""
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -64,6 +72,7 @@ class Lab:
 
     node: NetNs
     pod: NetNs
+    caller: NetNs
     other: NetNs
     client: NetNs
     store: ObjectStore
@@ -71,20 +80,32 @@ class Lab:
     servers: dict[str, socket.socket] = field(default_factory=dict)
     udp_servers: dict[str, socket.socket] = field(default_factory=dict)
 
-    def sources(self) -> dict[str, tuple[NetNs, str]]:
-        return {"P": (self.pod, POD), "N": (self.node, NODE), "X": (self.client, CLIENT)}
+    def source(self, letter: str) -> NetNs:
+        """The namespace of a source in the words of expectations.py."""
+        return {"P": self.caller, "H": self.pod, "N": self.node, "V": self.node}.get(letter, self.client)
 
     async def have(self, *documents: dict[str, Any]) -> None:
-        """Put objects into the store and bring the kernel in line, as changes of these keys."""
-        found = [decode(each) for each in documents]
-        for each in found:
-            self.store.put(each)
-        await self.apply(*found)
+        """Make these, besides the Node, all the objects there are; bring the kernel in line with what changed."""
+        wanted = {found.key: found for found in map(decode, documents)}
+        dirty = self.store.subscribe(ServiceDataplane.KINDS)
+        dirty.take()
+        for kind in ("Service", "EndpointSlice"):
+            for key in self.store.keys(kind):
+                if key not in wanted:
+                    self.store.remove(key)
+        for found in wanted.values():
+            self.store.put(found)
+        self.store.unsubscribe(dirty)
+        await self.dataplane.apply(dirty.take())
 
-    async def apply(self, *changed: Object) -> None:
-        keys = [each.key for each in changed]
-        keys += [k for k in self.store.keys("Service") if k not in keys]
-        await self.dataplane.apply(keys)
+    def with_options(self, *, pods_known: bool = True, **options: Any) -> None:
+        """A dataplane with other options, in place of the one there is: as after a restart of the agent."""
+        self.dataplane._socket.close()
+        node = decode(node_document(pods_known=pods_known))
+        self.store.put(node)
+        for name in ("service_cidrs", "node_port_addresses"):
+            options[name] = [ipaddress.ip_network(each) for each in options.get(name, ())]
+        self.dataplane = inside(self.node, lambda: ServiceDataplane(self.store, "one", **options))
 
     def listen(self, ns: NetNs, address: str, port: int) -> None:
         """Serve TCP and UDP there; `ask` and `ask_udp` answer from these sockets."""
@@ -99,86 +120,76 @@ class Lab:
         tcp, udp = inside(ns, make)
         tcp.setblocking(False)
         udp.setblocking(False)
-        where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        self.servers[where], self.udp_servers[where] = tcp, udp
+        self.servers[address], self.udp_servers[address] = tcp, udp
 
-    def ask(self, ns: NetNs, address: str, port: int, *, source: str = "") -> tuple[str, str]:
-        """Connect: (endpoint, peer address it saw), or ("REJECT", "") or ("DROP", "")."""
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with inside(ns, lambda: socket.socket(family, socket.SOCK_STREAM)) as client:
-            client.settimeout(CONNECT_SECONDS)
-            if source:
-                client.setsockopt(socket.SOL_IP, 15, 1)  # IP_FREEBIND
-                client.bind((source, 0))
+    def ask(self, letter: str, address: str, port: int, *, silence: bool = False) -> tuple[str, str]:
+        """Connect from a source: (endpoint's address, peer address it saw), or ("REJECT", "") or ("DROP", "")."""
+        with self._client(letter, address, socket.SOCK_STREAM) as client:
+            client.settimeout(SILENCE_SECONDS if silence else CONNECT_SECONDS_MAX)
             try:
                 client.connect((address, port))
             except ConnectionRefusedError:
                 return "REJECT", ""
             except TimeoutError:
                 return "DROP", ""
-            for where, server in self.servers.items():
-                with contextlib.suppress(BlockingIOError):
-                    connection, peer = server.accept()
-                    connection.close()
-                    return where, peer[0]
-        raise AssertionError(f"{address}:{port} answered, but none of our servers did")
+            ready, _, _ = select.select(list(self.servers.values()), [], [], CONNECT_SECONDS_MAX)
+            assert len(ready) == 1, f"{address}:{port} answered, but not one of our servers: {ready}"
+            connection, peer = ready[0].accept()
+            connection.close()
+            return ready[0].getsockname()[0], peer[0]
 
-    def ask_many(self, ns: NetNs, address: str, port: int, times: int = 12) -> tuple[set[str], set[str]]:
-        """The endpoints met and the peer addresses seen in several connections."""
-        answers = [self.ask(ns, address, port) for _ in range(times)]
-        return {answer[0] for answer in answers}, {answer[1] for answer in answers}
+    def ask_udp(self, letter: str, address: str, port: int, *, silence: bool = False) -> tuple[str, str]:
+        """The same with one datagram from a port of its own."""
+        with self._client(letter, address, socket.SOCK_DGRAM) as client:
+            return self.send(client, address, port, silence=silence)
+
+    def send(self, client: socket.socket, address: str, port: int, *, silence: bool = False) -> tuple[str, str]:
+        """Send one datagram and see that its answer comes back; the same result as `ask`."""
+        client.settimeout(SILENCE_SECONDS if silence else CONNECT_SECONDS_MAX)
+        try:
+            client.connect((address, port))
+            client.send(b"?")
+            watched: list[socket.socket] = [client, *self.udp_servers.values()]
+            ready, _, _ = select.select(watched, [], [], client.gettimeout())
+            if not ready:
+                return "DROP", ""
+            if ready[0] is client:
+                client.recv(1)  # raises: nothing has answered yet
+            _, peer = ready[0].recvfrom(1)
+            ready[0].sendto(b"!", peer)
+            assert client.recv(1) == b"!"
+        except ConnectionRefusedError:
+            return "REJECT", ""
+        return ready[0].getsockname()[0], peer[0]
+
+    def udp_client(self, letter: str, address: str) -> socket.socket:
+        return self._client(letter, address, socket.SOCK_DGRAM)
+
+    def _client(self, letter: str, address: str, kind: int) -> socket.socket:
+        """A socket in the source's namespace, bound to the source's address."""
+        family, sources = (socket.AF_INET6, SOURCES6) if ":" in address else (socket.AF_INET, SOURCES)
+
+        def make() -> socket.socket:
+            client = socket.socket(family, kind)
+            if letter != "N":
+                client.bind((sources[letter], 0))
+            return client
+
+        return inside(self.source(letter), make)
+
+    @contextlib.contextmanager
+    def owning(self, address: str) -> Iterator[None]:
+        """The node has this address itself for a while."""
+        self.node.run("ip", "addr", "add", address, "dev", "lo")
+        try:
+            yield
+        finally:
+            self.node.run("ip", "addr", "del", address, "dev", "lo")
 
     def close(self) -> None:
         for each in (*self.servers.values(), *self.udp_servers.values()):
             each.close()
-
-
-def service(name: str = "web", *, ports: list[dict[str, Any]] | None = None, status: Any = None, **spec: Any) -> Any:
-    """A Service's document. clusterIP is 10.96.0.10 unless said otherwise."""
-    document = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"clusterIP": "10.96.0.10", "ports": ports or [{"port": 80, "targetPort": 8080}], **spec},
-    }
-    if status:
-        document["status"] = {"loadBalancer": {"ingress": status}}
-    return document
-
-
-def endpoint(
-    address: str, node: str = "", *, ready: bool = True, serving: bool | None = None, terminating: bool = False
-) -> Any:
-    conditions: dict[str, Any] = {"ready": ready, "terminating": terminating}
-    if serving is not None:
-        conditions["serving"] = serving
-    node = node or ("one" if address.startswith("10.244.1.") or address.startswith("fd44:0:0:1") else "two")
-    return {"addresses": [address], "conditions": conditions, "nodeName": node}
-
-
-def slices(name: str = "web", *endpoints: Any, ports: list[dict[str, Any]] | None = None, family: str = "IPv4") -> Any:
-    return {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{name}-{family.lower()}",
-            "namespace": "default",
-            "labels": {"kubernetes.io/service-name": name},
-        },
-        "addressType": family,
-        "endpoints": list(endpoints),
-        "ports": ports or [{"port": 8080}],
-    }
-
-
-def node_object() -> Any:
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": "one"},
-        "spec": {"podCIDRs": ["10.244.1.0/24", "fd44:0:0:1::/64"]},
-        "status": {"addresses": [{"type": "InternalIP", "address": NODE}, {"type": "InternalIP", "address": NODE6}]},
-    }
+        self.dataplane._socket.close()
 
 
 def _address(ns: NetNs, interface: str, *addresses: str) -> None:
@@ -186,8 +197,9 @@ def _address(ns: NetNs, interface: str, *addresses: str) -> None:
         ns.run("ip", "addr", "add", each, "dev", interface, *(("nodad",) if ":" in each else ()))
 
 
-def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs]:
-    node, pod, other, client, router = (netns(name) for name in ("node", "pod", "other", "client", "router"))
+def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs, NetNs]:
+    names = ("node", "pod", "caller", "other", "client", "router")
+    node, pod, caller, other, client, router = (netns(name) for name in names)
     for each in (node, other, router):
         each.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
     router.run("ip", "link", "add", "lan", "type", "bridge")
@@ -197,19 +209,29 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs]:
         router.run("ip", "link", "set", port, "master", "lan")
     client.connect("eth0", router, "outside")
     pod.connect("eth0", node, "pod0")
+    caller.connect("eth0", node, "pod1")
     _address(router, "lan", "192.168.50.1/24", "fd50::1/64")
     _address(router, "outside", "203.0.113.1/24", "fd99::1/64")
-    _address(client, "eth0", f"{CLIENT}/24", f"{CLIENT6}/64")
-    _address(node, "eth0", f"{NODE}/24", f"{NODE6}/64")
+    _address(client, "eth0", "203.0.113.9/24", "203.0.113.200/24", "fd99::9/64")
+    _address(node, "eth0", f"{NODE}/24", f"{SECOND_NODE_IP}/24", f"{NODE6}/64", f"{SECOND_NODE_IP6}/64")
     _address(other, "eth0", "192.168.50.12/24", "fd50::12/64")
-    _address(other, "lo", f"{REMOTE}/32", f"{REMOTE6}/128")
     _address(node, "pod0", "10.244.1.1/24", "fd44:0:0:1::1/64")
-    _address(pod, "eth0", f"{POD}/24", f"{SECOND_POD}/24", f"{POD6}/64")
+    _address(node, "pod1", "fd44:0:0:1::2/128")
+    _address(caller, "eth0", "10.244.1.12/32", "fd44:0:0:1::12/128")
+    node.run("ip", "route", "add", "10.244.1.12", "dev", "pod1")
+    node.run("ip", "route", "add", "fd44:0:0:1::12", "dev", "pod1")
+    for each, gateway6 in ((caller, "fd44:0:0:1::2"), (pod, "fd44:0:0:1::1")):
+        each.run("ip", "route", "add", "10.244.1.1", "dev", "eth0")
+        each.run("ip", "route", "add", gateway6, "dev", "eth0")
+    for letter, address in ENDPOINTS.items():
+        ns, interface = (pod, "eth0") if letter in "LMKl" else (other, "lo")
+        _address(ns, interface, f"{address}/{128 if ':' in address else 32}")
     for each, gateway, gateway6 in (
         (node, "192.168.50.1", "fd50::1"),
         (other, "192.168.50.1", "fd50::1"),
         (client, "203.0.113.1", "fd99::1"),
         (pod, "10.244.1.1", "fd44:0:0:1::1"),
+        (caller, "10.244.1.1", "fd44:0:0:1::2"),
     ):
         each.run("ip", "route", "add", "default", "via", gateway)
         each.run("ip", "route", "add", "default", "via", gateway6)
@@ -224,24 +246,19 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs]:
         (router, "fd96::/112", NODE6),
     ):
         each.run("ip", "route", "add", net, "via", via)
-    return node, pod, other, client
+    return node, pod, caller, other, client
 
 
 @contextlib.contextmanager
-def lab_of(netns: Callable[..., NetNs], **options: Any) -> Iterator[Lab]:
-    """options: of ServiceDataplane."""
-    node, pod, other, client = _topology(netns)
+def lab_of(netns: Callable[..., NetNs]) -> Iterator[Lab]:
+    node, pod, caller, other, client = _topology(netns)
     store = ObjectStore()
-    store.put(decode(node_object()))
-    dataplane = inside(node, lambda: ServiceDataplane(store, "one", **options))
-    made = Lab(node, pod, other, client, store, dataplane)
+    store.put(decode(node_document()))
+    dataplane = inside(node, lambda: ServiceDataplane(store, "one"))
+    made = Lab(node, pod, caller, other, client, store, dataplane)
     try:
-        for ns, address in ((pod, POD), (pod, SECOND_POD), (pod, POD6), (other, REMOTE), (other, REMOTE6)):
-            made.listen(ns, address, 8080)
+        for letter, address in ENDPOINTS.items():
+            made.listen(pod if letter in "LMKl" else other, address, 8080)
         yield made
     finally:
         made.close()
-        asyncio.run(dataplane.close())
-
-
-__all__ = ["Lab", "endpoint", "inside", "lab_of", "node_object", "os", "service", "slices"]
