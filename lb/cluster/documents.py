@@ -14,12 +14,15 @@ import msgspec
 import yaml
 
 from lb.cluster.kinds import Fault, foreign, kind_fault
-from lb.cluster.nodes import BadNode, Values, child, line_of
+from lb.cluster.nodes import NESTING_MAX, BadNode, Values, child, line_of
 from lb.cluster.objects import KINDS, BadObject, Key, Object, Secret, decode
 from lb.cluster.validate import validate
 
 # The C scanner is ten times as fast; a PyYAML built without libyaml reads the same.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_PREAMBLE = re.compile(r"(?:[ \t]*(?:[%#].*)?\r?\n)*")
+_DASHES = re.compile(r"(?:[-?:][ \t]+){32}")
 
 Check = Callable[[Object], tuple[Fault, ...]]
 """What is wrong with a decoded object."""
@@ -81,20 +84,19 @@ def _cut(text: str) -> Iterator[tuple[int, str]]:
     line, start = 1, 0
     for mark in _CUT.finditer(text):
         part = text[start : mark.start()]
-        # Directives ("%YAML 1.2") belong to the document that follows them, and so does the marker itself.
-        if part.strip() and not part.lstrip().startswith("%"):
-            yield line, part
-            line += part.count("\n")
-            start = mark.start()
-        elif not part.strip():
-            line += part.count("\n")
-            start = mark.start()
+        if _PREAMBLE.fullmatch(part):
+            continue  # directives ("%YAML 1.2") belong to the document whose marker follows them
+        yield line, part
+        line += part.count("\n")
+        start = mark.start()
     if text[start:].strip():
         yield line, text[start:]
 
 
 def read_document(text: str, check: Check = validate) -> Document:
     """Read one document. Never raises on bad input: what is wrong is in the result."""
+    if _may_be_deep(text) and _is_deep(text):
+        return _unreadable(0, f"nested deeper than {NESTING_MAX}", "no object of Kubernetes is nested so deep")
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
@@ -117,6 +119,26 @@ def read_document(text: str, check: Check = validate) -> Document:
     if content is None:
         return Document(())
     return Document(tuple(_objects(content, node, check)))
+
+
+def _may_be_deep(text: str) -> bool:
+    # Each level costs a bracket, or a dash on the same line; indented ones cost so many spaces that the file ends first.
+    return text.count("[") + text.count("{") > NESTING_MAX or _DASHES.search(text) is not None
+
+
+def _is_deep(text: str) -> bool:
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > NESTING_MAX:
+                    return True
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        return False  # reading it stops there, too
+    return False
 
 
 def _unreadable(line: int, reason: str, advice: str, key: Key | None = None) -> Document:

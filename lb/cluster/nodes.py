@@ -12,6 +12,9 @@ import yaml
 NODES_MAX = 1_000_000
 """Of one document with its aliases expanded; a few lines of nested aliases can ask for billions."""
 
+NESTING_MAX = 100
+"""Levels of one document. Scanner and decoder are recursive: deeper text could end the process."""
+
 _PATH = re.compile(r"\[(\d+)\]|\[([^\]]*)\]|([^.\[\]]+)")
 _FLOAT_WORDS = re.compile(r"\.(inf|nan)")
 _TAG = "tag:yaml.org,2002:"
@@ -49,6 +52,8 @@ class Values:
             return value
         if id(node) in self._open:
             raise BadNode(node, "an alias contains itself", "remove the alias")
+        if len(self._open) >= NESTING_MAX:
+            raise BadNode(node, f"nested deeper than {NESTING_MAX}", "no object of Kubernetes is nested so deep")
         self._open.add(id(node))
         before = self._count
         self._count += 1
