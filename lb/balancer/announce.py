@@ -48,7 +48,7 @@ class Announcer:
         self.node_name = node_name
         self.verdicts: dict[Address, Verdict] = {}
         self.heartbeats = Heartbeats(node_name, self._alive_changed, port)
-        self.responder = Responder(self._own_ips, interfaces)
+        self.responder = Responder(self._own_ips, interfaces, lambda: self._state_changed.set())
         self._synced = synced
         self._ready = ready
         self._state_file = state_file

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 BURST_SECONDS = (0.0, 0.1, 0.3, 0.6, 1.0, 2.0, 3.0, 5.0)
 """When after a take-over the network is told again: a frame may be lost, the former holder may still have answered."""
 RESCAN_SECONDS = 10.0
+MISSING_RESCAN_SECONDS = 1.0
+"""The same while an uplink is down or gone: it may be back any moment."""
 _FRAMES_PER_WAKE = 64
 _CONFLICT_QUIET_SECONDS = 6.0
 
@@ -42,13 +44,20 @@ _NDP_FILTER = (
 class Responder:
     """Answers for `addresses` until it is told others."""
 
-    def __init__(self, node_ips: Callable[[], Collection[str]], interfaces: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        node_ips: Callable[[], Collection[str]],
+        interfaces: Collection[str] = (),
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        """on_change: called when `uplinks` or `conflicts` are others."""
         self.addresses: frozenset[Address] = frozenset()
         self.uplinks: tuple[Uplink, ...] = ()
         self.conflicts = 0
-        """Frames in which another machine said it has one of our addresses while we had it."""
+        """How often another machine said it has one of our addresses, outside of a hand-over."""
         self._node_ips = node_ips
         self._interfaces = tuple(interfaces)
+        self._on_change = on_change
         self._links: dict[Uplink, _Link] = {}
         self._bursts: dict[Address, float] = {}
         self._quiet_until: dict[Address, float] = {}
@@ -88,8 +97,9 @@ class Responder:
                 self._wake.clear()
                 now = loop.time()
                 if now >= self._rescan_at:
-                    self._rescan_at = now + RESCAN_SECONDS
                     await self._scan()
+                    missing = len(self._links) < max(1, len(self._interfaces))
+                    self._rescan_at = now + (MISSING_RESCAN_SECONDS if missing else RESCAN_SECONDS)
                 self._continue_bursts(done, now)
                 done = now
                 try:
@@ -141,24 +151,31 @@ class Responder:
                 link.join(self.addresses)
                 for address in self.addresses:
                     link.tell(address)
-        self.uplinks = tuple(self._links)
+        self._set_uplinks()
+
+    def _set_uplinks(self) -> None:
+        now = tuple(self._links)
+        if now != self.uplinks:
+            self.uplinks = now
+            self._on_change()
 
     def lost(self, uplink: Uplink) -> None:
         """The interface went away or down; look again soon."""
         link = self._links.pop(uplink, None)
         if link is not None:
             link.close()
-        self.uplinks = tuple(self._links)
-        self._rescan_at = asyncio.get_running_loop().time() + 1.0
+        self._set_uplinks()
+        self._rescan_at = asyncio.get_running_loop().time() + MISSING_RESCAN_SECONDS
         self._wake.set()
 
     def claimed_elsewhere(self, address: Address, mac: bytes) -> None:
         """Another machine says it has an address of ours: tell the network again, seldom enough not to quarrel."""
-        self.conflicts += 1
         now = asyncio.get_running_loop().time()
         if address in self._bursts or self._quiet_until.get(address, 0.0) > now:
             return
         self._quiet_until[address] = now + _CONFLICT_QUIET_SECONDS
+        self.conflicts += 1
+        self._on_change()
         log.warning(
             "%s is also claimed by %s: another machine has this address, or the node agents do not hear each other "
             "(is their UDP port open between the nodes?)",
