@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from causeway.demo.layout import DEFAULT_NAME, NAME, Layout
+from causeway.demo.layout import DEFAULT_NAME, NAME, Layout, Wish
 
 MANIFESTS = Path(__file__).resolve().parent.parent.parent / "deploy" / "demo"
 PROGRAMS = {
@@ -38,9 +38,16 @@ def check_name(_context: click.Context, _parameter: click.Parameter, value: str)
     default=MANIFESTS,
     help="Another folder of manifests to begin with.",
 )
+@click.option(
+    "--pod-network",
+    type=click.Choice(["routed", "bridge"]),
+    default="routed",
+    show_default=True,
+    help="How pods are attached to their nodes.",
+)
 @click.option("--name", default=DEFAULT_NAME, callback=check_name, help="Run a demo beside another: its name.")
 @click.pass_context
-def demo(context: click.Context, check: bool, manifests: Path, name: str) -> None:
+def demo(context: click.Context, *, check: bool, manifests: Path, pod_network: str, name: str) -> None:
     """A cluster in network namespaces: internet, router, three nodes, pods, Services, Ingress (root).
 
     Shows each step, asks for real from everywhere, and stays up to be tried until Ctrl-C. It leaves nothing behind.
@@ -48,7 +55,7 @@ def demo(context: click.Context, check: bool, manifests: Path, name: str) -> Non
     context.obj = Layout(name)
     if context.invoked_subcommand is None:
         require_root_and_programs()
-        sys.exit(run(context.obj, manifests, check))
+        sys.exit(run(context.obj, Wish(manifests, pod_network, check)))
 
 
 @demo.command()
@@ -90,13 +97,13 @@ def clean(layout: Layout) -> None:
 def require_root_and_programs() -> None:
     """Raises ClickException (exit 1) when the demo cannot work here at all."""
     if os.geteuid() != 0:
-        raise click.ClickException("the demo makes network namespaces, which needs root: sudo causeway demo")
+        raise click.ClickException(f"the demo makes network namespaces, which needs root: sudo {sys.argv[0]} demo")
     missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
     if missing:
         raise click.ClickException(f"programs are missing: apt-get install {' '.join(sorted(missing))}")
 
 
-def run(layout: Layout, manifests: Path, check: bool) -> int:
+def run(layout: Layout, wish: Wish) -> int:
     """The demo from its lock to its last file; the exit status."""
     from causeway.demo.run_folder import RunFolder, Running
     from causeway.demo.show import Show
@@ -110,7 +117,7 @@ def run(layout: Layout, manifests: Path, check: bool) -> int:
         except Running as error:
             raise click.ClickException(f"{error}: end it with Ctrl-C, or give this one a --name") from None
         try:
-            return run_loop(tell(folder, manifests, show, check=check))
+            return run_loop(tell(folder, wish, show))
         except KeyboardInterrupt:
             return 130
         except BrokenPipeError:

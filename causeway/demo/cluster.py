@@ -13,13 +13,22 @@ import yaml
 
 from causeway.demo import cni, echo, netns, processes, topology
 from causeway.demo.control import Control
-from causeway.demo.layout import INTERNET, POOL, POOL_NAME, ROUTER, SERVER_IP, SERVER_PORT, Layout
+from causeway.demo.layout import INTERNET, POOL, POOL_NAME, ROUTER, SERVER_IP, SERVER_PORT, Layout, Wish
 from causeway.demo.node_watch import watch_nodes
-from causeway.demo.questions import DESK_HOST, SHOP_HOST, Facts, PodFact
+from causeway.demo.questions import SHOP_HOST, Facts, PodFact
 from causeway.demo.show import Show
 from causeway.demo.topology import NodePlace
 from lb.cluster.manifests import ManifestFolder
-from lb.cluster.objects import Node, Service, decode
+from lb.cluster.objects import (
+    Ingress,
+    IngressStatus,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Node,
+    Service,
+    decode,
+)
+from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
 from lb.files import replace_file
 
@@ -52,11 +61,11 @@ def read_nodes(folder: Path) -> list[NodePlace]:
 class Cluster:
     """One demo's cluster. Nothing here cleans up: that is RunFolder.sweep, which works whatever has happened."""
 
-    def __init__(self, layout: Layout, manifests: Path, show: Show) -> None:
+    def __init__(self, layout: Layout, wish: Wish, show: Show) -> None:
         self.layout = layout
+        self.wish = wish
         self.show = show
-        self.manifests = manifests
-        self.nodes = read_nodes(manifests)
+        self.nodes = read_nodes(wish.manifests)
         self.control = Control(layout, self.nodes, show.note)
         self.programs: dict[str, processes.Program] = {}
         self.stopped: set[str] = set()
@@ -77,7 +86,7 @@ class Cluster:
         self.show.pods(self.pods())
         with self.show.step("the load-balancer address is given and answered"):
             await self.until_address()
-            self.write_hosts()
+            await self.publish_address()
         self.spawn(watch_nodes(self.layout.netns(ROUTER), self.nodes, self.control.set_node))
         for name in list(self.programs):
             self.spawn(self.keep(name))
@@ -86,7 +95,7 @@ class Cluster:
         return [INTERNET, ROUTER, *(node.name for node in self.nodes)]
 
     async def build_network(self) -> None:
-        for path in sorted(self.manifests.glob("*.y*ml")):
+        for path in sorted(self.wish.manifests.glob("*.y*ml")):
             shutil.copyfile(path, self.layout.manifests / path.name)
         await self.make_certificate()
         await netns.apply(topology.add_namespaces([self.layout.netns(each) for each in self.places()]))
@@ -126,6 +135,7 @@ class Cluster:
             "--run-dir", str(self.layout.node_run(name)),
             "--cni-bin-dir", str(self.layout.cni_bin(name)),
             "--cni-conf-dir", str(self.layout.cni_conf(name)),
+            "--pod-network", self.wish.pod_network,
         ]  # fmt: skip
 
     async def start_program(self, name: str) -> None:
@@ -181,11 +191,15 @@ class Cluster:
 
     # -- the load-balancer address
 
-    def balancer_ip(self) -> str:
-        """The address the balancer has written to the proxy Service's status, "" as long as there is none."""
+    def read(self) -> ObjectStore:
+        """The cluster's objects as everybody reads them, now."""
         store = ObjectStore()
         ManifestFolder(self.layout.manifests, store).load()
-        service = store.get(Service, *PROXY_SERVICE)
+        return store
+
+    def balancer_ip(self) -> str:
+        """The address the balancer has written to the proxy Service's status, "" as long as there is none."""
+        service = self.read().get(Service, *PROXY_SERVICE)
         if service is None:
             return ""
         return next((each.ip for each in service.status.load_balancer.ingress if each.ip), "")
@@ -215,10 +229,17 @@ class Cluster:
             logs = " ".join(f"{self.layout.logs}/{node.name}.log" for node in self.nodes)
             raise NotThere(f"nobody answers at {address}:80; see {logs}") from None
 
-    def write_hosts(self) -> None:
+    async def publish_address(self) -> None:
+        """Into the Ingresses' status, as `causeway ingress` does in a cluster, and into the internet's hosts file."""
+        address = self.balancer_ip()
+        writer = FolderStatus(self.layout.manifests)
+        status = IngressStatus(load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip=address),)))
+        hosts = []
+        for ingress in self.read().all(Ingress):
+            await writer.write_ingress(ingress.key, status)
+            hosts += [rule.host for rule in ingress.spec.rules]
         self.layout.hosts_folder.mkdir(parents=True, exist_ok=True)
-        hosts = f"127.0.0.1 localhost\n{self.balancer_ip()} {SHOP_HOST} {DESK_HOST}\n"
-        (self.layout.hosts_folder / "hosts").write_text(hosts)
+        (self.layout.hosts_folder / "hosts").write_text(f"127.0.0.1 localhost\n{address} {' '.join(hosts)}\n")
 
     async def holder(self) -> str:
         """The node whose MAC address the router has for the load-balancer address; "" if it has none."""

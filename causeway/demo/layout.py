@@ -29,6 +29,18 @@ MARK = "CAUSEWAY_DEMO"
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What the flags of `causeway demo` ask for."""
+
+    manifests: Path
+    """The folder to begin with; it is copied."""
+    pod_network: str
+    """`causeway node --pod-network`."""
+    check: bool
+    """End after the checks instead of staying up."""
+
+
+@dataclass(frozen=True)
 class Layout:
     """Where everything of the demo called `name` is."""
 

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -14,7 +13,7 @@ from rich.markup import escape
 from causeway.demo import trials
 from causeway.demo.cluster import Cluster, NotThere
 from causeway.demo.control import EXPECTED
-from causeway.demo.layout import DEFAULT_NAME, INTERNET, ROUTER, Layout
+from causeway.demo.layout import DEFAULT_NAME, INTERNET, ROUTER, Layout, Wish
 from causeway.demo.questions import CART_IP, DESK_HOST, NODE_PORT, SHOP_HOST
 from causeway.demo.run_folder import RunFolder
 from causeway.demo.show import Show
@@ -39,10 +38,10 @@ def run_loop(telling: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(telling)
 
 
-async def tell(folder: RunFolder, manifests: Path, show: Show, *, check: bool) -> int:
+async def tell(folder: RunFolder, wish: Wish, show: Show) -> int:
     """The exit status: 0, or 1 if something failed, or 130 when it was interrupted before it was up."""
     outcome = Outcome()
-    story = asyncio.create_task(chapters(folder, manifests, show, outcome, check=check))
+    story = asyncio.create_task(chapters(folder, wish, show, outcome))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Only the first: what ends the story must itself come to its end.
@@ -58,14 +57,14 @@ async def tell(folder: RunFolder, manifests: Path, show: Show, *, check: bool) -
     return outcome.status
 
 
-async def chapters(folder: RunFolder, manifests: Path, show: Show, outcome: Outcome, *, check: bool) -> None:
+async def chapters(folder: RunFolder, wish: Wish, show: Show, outcome: Outcome) -> None:
     began = time.monotonic()
     if left := folder.leftovers():
         with show.step(f"clearing up what an earlier demo has left: {', '.join(left)}"):
             await asyncio.to_thread(folder.sweep)
     folder.make()
-    cluster = Cluster(folder.layout, manifests, show)
-    work = asyncio.create_task(play(cluster, show, outcome, began, check=check))
+    cluster = Cluster(folder.layout, wish, show)
+    work = asyncio.create_task(play(cluster, show, outcome, began))
     try:
         # The cluster's own tasks never end; one that does has found a bug, which must not pass unseen.
         while not work.done():
@@ -80,13 +79,14 @@ async def chapters(folder: RunFolder, manifests: Path, show: Show, outcome: Outc
         await cluster.reap()
 
 
-async def play(cluster: Cluster, show: Show, outcome: Outcome, began: float, *, check: bool) -> None:
+async def play(cluster: Cluster, show: Show, outcome: Outcome, began: float) -> None:
     show.network(cluster.layout, cluster.nodes)
     show.title("Up")
     await cluster.build()
     up = time.monotonic()
     show.title("Asked for real")
     await trials.ask_all(cluster, show)
+    await trials.explain(cluster, show)
     show.title("Scaled under load")
     await trials.scale_under_load(cluster, show)
     show.title("A node stops")
@@ -98,7 +98,7 @@ async def play(cluster: Cluster, show: Show, outcome: Outcome, began: float, *, 
     for title in show.failed:
         show.line(f"  [red]{escape(show.cross)}[/] {escape(title)}")
     outcome.status = 1 if show.failed else 0
-    if not check:
+    if not cluster.wish.check:
         invite(cluster, show)
         await asyncio.Event().wait()
 

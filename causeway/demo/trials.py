@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import sys
 
 from causeway.demo import netns
 from causeway.demo.cluster import Cluster, NotThere
@@ -58,6 +59,18 @@ async def send(place: str, argv: tuple[str, ...]) -> Answer:
     # The machine's own proxy settings mean nothing in there.
     done = await netns.run(netns.argv_in(place, full), env={"NO_PROXY": "*", "no_proxy": "*"})
     return (parse_curl if is_curl else parse_datagram)(done.status, done.out, done.err)
+
+
+async def explain(cluster: Cluster, show: Show) -> None:
+    """The same path from the objects alone: what decided at each hop."""
+    wanted = ["explain", "-f", str(cluster.layout.manifests), f"http://{SHOP_HOST}/cart/7"]
+    done = await netns.run([sys.executable, "-m", "causeway", *wanted])
+    show.verdict(
+        "the whole path, explained",
+        wrong="" if done.status == 0 else f"status {done.status}: {done.err.strip() or 'it is not complete'}",
+        command=shlex.join([sys.argv[0], *wanted]),
+        lines=done.out.splitlines(),
+    )
 
 
 async def scale(cluster: Cluster, deployment: str, replicas: int) -> None:
