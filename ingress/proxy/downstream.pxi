@@ -86,7 +86,7 @@ cdef bint client_handshake(Conn* c) noexcept:
     if not tls_handshake(c):
         conn_close(c)
         return False
-    if c.handshaking:
+    if c.handshaking or c.ssl == NULL:
         client_settle(c)
         return False
     return True

@@ -78,9 +78,7 @@ def parse_response_head(octets: bytes) -> ResponseHead | int | None:
 def normalise_path(path: bytes) -> bytes | None:
     """The path routes are matched by; None for a bad escape or a path that climbs above its root."""
 
-def rewrite_request(
-    octets: bytes, *, client: str = "192.0.2.1", port: int = 80, tls: bool = False
-) -> bytes:
+def rewrite_request(octets: bytes, *, client: str = "192.0.2.1", port: int = 80, tls: bool = False) -> bytes:
     """The head an endpoint gets for an acceptable request head. Raises ValueError for one that is not."""
 
 class ChunkedReader:

@@ -6,6 +6,8 @@ target.pxi), finds its route (routes.pxi) and writes the head an endpoint gets (
 endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi does the same for the response.
 """
 
+cimport cython
+
 import os
 import resource
 import socket as sockets
@@ -35,6 +37,7 @@ include "options.pxi"
 include "sansio.pxi"
 
 
+@cython.no_gc_clear    # __dealloc__ needs its dictionaries
 cdef class Engine:
     """One worker's data plane. Every method is called on the loop's thread."""
 

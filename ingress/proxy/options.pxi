@@ -96,6 +96,7 @@ cdef void core_free(Core* k, dict backends):
     cdef Exchange* x
     for address in backends.values():
         backend_clear(<Backend*><size_t>address)
+        backend_release(<Backend*><size_t>address)    # host tables may hold it on
     while k.spare != NULL:
         c = k.spare
         k.spare = c.pool_next

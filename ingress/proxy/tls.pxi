@@ -18,7 +18,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_RELEASE_BUFFERS
         SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK
         TLS1_2_VERSION, TLSEXT_NAMETYPE_host_name, OPENSSL_NPN_NEGOTIATED
-        SSL_AD_UNRECOGNIZED_NAME
+        SSL_AD_UNRECOGNIZED_NAME, SSL_R_HTTP_REQUEST
     const uint64_t SSL_OP_NO_RENEGOTIATION
     const uint64_t SSL_OP_CIPHER_SERVER_PREFERENCE
     const uint64_t SSL_OP_PRIORITIZE_CHACHA
@@ -68,5 +68,7 @@ cdef extern from "<openssl/pem.h>" nogil:
 
 cdef extern from "<openssl/err.h>" nogil:
     unsigned long ERR_get_error()
+    unsigned long ERR_peek_error()
+    int ERR_GET_REASON(unsigned long code)
     void ERR_clear_error()
     void ERR_error_string_n(unsigned long code, char* text, size_t n)

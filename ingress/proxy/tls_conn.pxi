@@ -47,6 +47,13 @@ cdef bint tls_handshake(Conn* c) noexcept:
     if tls_result(c, done, True) == GOT_NOTHING:
         return True
     c.k.counters.handshake_failures += 1
+    if ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST:
+        # A browser that was given http:// for this port should be told, in the only language it speaks.
+        tls_end(c)
+        c.handshaking = False
+        c.closing = 2
+        reply(c, NULL, 400)
+        return c.fd >= 0
     return False
 
 

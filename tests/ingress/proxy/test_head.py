@@ -179,7 +179,8 @@ def fields(head: bytes) -> list[bytes]:
 def test_rewritten_for_the_endpoint() -> None:
     head = rewrite_request(
         b"POST /a?b HTTP/1.1\r\nHost: shop.example:81\r\nConnection: close, X-Secret, Host, Content-Length\r\n"
-        b"X-Secret: 1\r\nX-Keep: 2\r\nKeep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\nProxy: evil\r\nUpgrade: h2c\r\n"
+        b"X-Secret: 1\r\nX-Keep: 2\r\nKeep-Alive: 5\r\n"
+        b"TE: trailers\r\nProxy-Connection: x\r\nProxy: evil\r\nUpgrade: h2c\r\n"
         b"content-length: 003\r\nX-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 8.8.8.8\r\nX-Forwarded-Host: myhost\r\n"
         b"X-Forwarded-Proto: myproto\r\nX-Forwarded-Port: 1234\r\nX-Real-IP: 7.7.7.7\r\nX-Scheme: s\r\n"
         b"X-Original-Forwarded-For: 6.6.6.6\r\nForwarded: for=5.5.5.5\r\nX-Request-ID: mine\r\n\r\n",
