@@ -35,6 +35,9 @@ class Controller:
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
         changes = self.table.update(keys)
+        for table in ("hosts", "backends", "certificates"):
+            for key in getattr(changes, table):
+                self.table.problems.replace(("refused", table, key), ())
         for problem in changes.new_problems:
             log.warning("%s", problem)
         if self.applied and not changes:
@@ -52,16 +55,19 @@ class Controller:
             certificates.setdefault(EVERY_HOST, self.default_certificate)
         return wire.snapshot_of(generation, self.table.hosts, self.table.backends, certificates.values())
 
-    def refused_certificates(self, refused: dict[str, str]) -> None:
-        """TLS did not take what looked like a good certificate: an operator must correct the Secret."""
-        for host, reason in refused.items():
-            found = self.table.certificates.get(host)
-            if found is not None:
-                problem = Problem(
-                    f"Secret {found.secret}", "data", f"TLS refuses it for {host or 'every host'}: {reason}"
-                )
-                for new in self.table.problems.replace(("tls refused", host, found.secret), [problem]):
-                    log.warning("%s", new)
+    def take_refused(self, refused: Sequence[wire.Refused]) -> None:
+        """The engine does not take what looked good: an operator must correct it. Every worker says the same."""
+        for each in refused:
+            origin = ("refused", each.table, each.key)
+            for new in self.table.problems.replace(origin, [self._problem(each)]):
+                log.warning("%s", new)
+
+    def _problem(self, refused: wire.Refused) -> Problem:
+        certificate = self.table.certificates.get(refused.key) if refused.table == "certificates" else None
+        if certificate is not None:
+            reason = f"TLS does not take it for {refused.key or 'every host'}: {refused.reason}"
+            return Problem(f"Secret {certificate.secret}", "data", reason, "put a certificate and its key into it")
+        return Problem(f"{refused.table} {refused.key}", "", refused.reason, "correct the object it comes from")
 
     def _tell(self, changes: Changes, first: bool) -> None:
         table = self.table

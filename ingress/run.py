@@ -74,7 +74,7 @@ class Proxy:
         self.totals = Totals(self.table)
         self.stop = Stop()
         self.supervisor.on_lost.append(self.totals.lost)
-        self.supervisor.on_refused_certificates.append(self.controller.refused_certificates)
+        self.supervisor.on_refused.append(self.controller.take_refused)
 
     def _snapshot(self, generation: int) -> wire.Update:
         return self.controller.snapshot(generation)

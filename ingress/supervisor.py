@@ -118,7 +118,8 @@ class Supervisor:
         """Set once every worker serves the first tables."""
         self.on_lost: list[Callable[[Worker], None]] = []
         """Called when a worker has ended, with what it counted last."""
-        self.on_refused_certificates: list[Callable[[dict[str, str]], None]] = []
+        self.on_refused: list[Callable[[Sequence[wire.Refused]], None]] = []
+        """Called with what a worker's engine does not take."""
         self._failed_starts = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -240,9 +241,8 @@ class Supervisor:
         await asyncio.to_thread(worker.process.wait)
 
     def _applied(self, message: wire.Applied) -> None:
-        if message.refused_certificates:
-            for tell in self.on_refused_certificates:
-                tell(message.refused_certificates)
+        for tell in self.on_refused if message.refused else ():
+            tell(message.refused)
         if self.serving == self.slots:
             self.first_applied.set()
 

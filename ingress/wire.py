@@ -54,10 +54,18 @@ class AskStats(Message, frozen=True):
     number: int
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """An entry the engine does not take; it keeps what it had."""
+
+    table: str
+    """"certificates", "backends" or "hosts"."""
+    key: str
+    reason: str
+
+
 class Applied(Message, frozen=True):
     generation: int
-    refused_certificates: dict[str, str] = {}
-    """Host -> why TLS does not take its certificate. The host keeps what it had."""
+    refused: tuple[Refused, ...] = ()
 
 
 class Stats(Message, frozen=True):

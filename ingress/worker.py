@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import uvloop
@@ -60,37 +62,36 @@ class Worker:
 
     def apply(self, update: wire.Update) -> None:
         """Replace entries: what routes lead to before the routes, and nothing is removed before what refers to it."""
-        assert self.engine is not None
-        engine = self.engine
+        engine, refused = self.engine, _Refusals()
+        assert engine is not None
         for key, endpoints in update.backends.items():
             if endpoints is not None:
-                engine.set_backend(key, endpoints)
-        refused = self.apply_certificates(engine, update)
+                with refused.noting("backends", key):
+                    engine.set_backend(key, endpoints)
+        for host, pair in update.certificates.items():
+            with refused.noting("certificates", host):
+                if pair is None:
+                    engine.remove_certificate(host)
+                else:
+                    engine.set_certificate(host, *pair)
         for host, lines in update.hosts.items():
-            if lines is None:
-                engine.remove_host(host)
-            else:
-                engine.set_host(host, [RouteSpec(*line) for line in lines])
+            with refused.noting("hosts", host):
+                if lines is None:
+                    engine.remove_host(host)
+                else:
+                    engine.set_host(host, [RouteSpec(*line) for line in lines])
         for key, endpoints in update.backends.items():
             if endpoints is None:
                 engine.remove_backend(key)
+        self.listen(engine)
+        self.say(wire.Applied(update.generation, tuple(refused)))
+
+    def listen(self, engine: Engine) -> None:
+        """After the first update: from now on there is something to answer with."""
         listeners, self.listeners = self.listeners, ()
-        for listener in listeners:  # the first update only: from now on there is something to answer with
+        for listener in listeners:
             engine.listen(listener.fd, tls=listener.tls, port=listener.port)
             os.close(listener.fd)
-        self.say(wire.Applied(update.generation, refused))
-
-    def apply_certificates(self, engine: Engine, update: wire.Update) -> dict[str, str]:
-        refused: dict[str, str] = {}
-        for host, pair in update.certificates.items():
-            if pair is None:
-                engine.remove_certificate(host)
-                continue
-            try:
-                engine.set_certificate(host, *pair)
-            except ValueError as error:
-                refused[host] = str(error)
-        return refused
 
     async def finish(self, engine: Engine) -> None:
         # The engine counts its connections and tells nobody; a look at one integer costs nothing.
@@ -100,6 +101,17 @@ class Worker:
 
     def say(self, message: wire.Upward) -> None:
         self.writer.write(wire.encode(message))
+
+
+class _Refusals(list[wire.Refused]):
+    """What the engine does not take: one bad entry must not end a worker, and all its other requests with it."""
+
+    @contextmanager
+    def noting(self, table: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            self.append(wire.Refused(table, key, str(error)))
 
 
 async def work(descriptor: int) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from ingress.routes.compile import RoutingTable
 from ingress.routes.model import EVERY_HOST, Backend, Certificate, HostTable, Route
+from lb.cluster.objects import Ingress
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -45,7 +46,7 @@ def explain(table: RoutingTable, scheme: str, host: str, path: str) -> Explanati
     chosen = find_host(table, name)
     steps.append(Step("host", _host_reason(table, name, chosen)))
     if chosen is None:
-        steps += _left_out(table, name)
+        steps += _left_out(table, name, None)
         return Explanation(tuple(steps), 404, certificate=certificate)
     wanted = normal_path(path)
     if wanted is None:
@@ -54,7 +55,7 @@ def explain(table: RoutingTable, scheme: str, host: str, path: str) -> Explanati
     route, others = match(chosen.routes, wanted)
     steps.append(Step("path", _path_reason(wanted, route, others, chosen)))
     if route is None:
-        steps += _left_out(table, chosen.host)
+        steps += _left_out(table, name, chosen)
         return Explanation(tuple(steps), 404, certificate=certificate)
     backend = table.backends[route.backend]
     said = f"Service {backend.namespace}/{backend.service} port {backend.port}: {backend.state}"
@@ -174,16 +175,19 @@ def _endpoints_reason(backend: Backend) -> str:
     return f"503: {why}; look at: {look}"
 
 
-def _left_out(table: RoutingTable, host: str) -> list[Step]:
-    """Ingresses and rules that would have served the host, had they not been refused."""
+def _left_out(table: RoutingTable, name: str, chosen: HostTable | None) -> list[Step]:
+    """Ingresses that would have served the host had they been ours, and problems of those that do serve it."""
     steps = []
-    for (namespace, name), reason in sorted(table.refused.items()):
-        ingress = table.ingress(namespace, name)
-        if ingress is None:
-            continue
-        if host in {rule.host for rule in ingress.spec.rules} or (
-            not ingress.spec.rules and ingress.spec.default_backend
-        ):
-            steps.append(Step("refused", f"Ingress {namespace}/{name} would serve it, but {reason}"))
-    about_host = (problem for problem in table.problems if host and host in problem.reason)
-    return steps + [Step("refused", str(problem)) for problem in about_host]
+    for (namespace, title), reason in sorted(table.refused.items()):
+        ingress = table.ingress(namespace, title)
+        if ingress is not None and not set(_claimed(ingress)).isdisjoint(_names(name)):
+            steps.append(Step("refused", f"Ingress {namespace}/{title} would serve it, but it {reason}"))
+    owners = {f"Ingress {owner.title}" for owner in table.owners_of(chosen.host)} if chosen else set()
+    concerned = (each for each in table.problems if each.object in owners or name in each.reason.lower())
+    return steps + [Step("refused", str(problem)) for problem in concerned]
+
+
+def _claimed(ingress: Ingress) -> list[str]:
+    """The hosts an Ingress asks for, whether or not it is ours."""
+    hosts = [rule.host for rule in ingress.spec.rules]
+    return hosts or ([EVERY_HOST] if ingress.spec.default_backend else [])

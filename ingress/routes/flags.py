@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from ingress.routes.classes import CLASS_ANNOTATION
-from ingress.routes.model import Endpoint
+from ingress.routes.model import EVERY_HOST, Endpoint
 from lb.cluster.objects import (
     SERVICE_NAME_LABEL,
     EndpointSlice,
@@ -49,7 +49,8 @@ def objects_of(to: Sequence[Endpoint], routes: Sequence[FlagRoute], class_annota
     if to:
         default = _backend("to")
         yield from _service("to", to)
-        yield _ingress("to", class_annotation, IngressSpec(default_backend=default))
+        if EVERY_HOST not in {route.host for route in routes}:  # else the default backend of the rules covers it
+            yield _ingress("to", class_annotation, IngressSpec(default_backend=default))
     rules = []
     for number, route in enumerate(routes, 1):
         name = f"route-{number}"

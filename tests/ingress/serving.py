@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ import msgspec
 import yaml
 
 from lb.cluster.objects import Object
-from tests.ingress.peers import Answer, ask
+from tests.ingress.peers import Answer, Client, ask
 
 _LISTENING = re.compile(r"(listening|admin endpoint) on (https?)://\S+:(\d+)$")
 
@@ -83,6 +84,17 @@ class Served:
             assert time.monotonic() < deadline, f"{host}{path}: still {answer}; its log:\n{self.log}"
             await asyncio.sleep(0.01)
         return answer
+
+    async def until_certificate(self, name: str, tls: ssl.SSLContext, seconds: float = 15.0) -> None:
+        """Connect by TLS until the certificate is the one trusted."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                (await Client.connect(self.https, tls, name)).close()
+                return
+            except ssl.SSLCertVerificationError:
+                assert time.monotonic() < deadline, f"not within {seconds} s; its log:\n{self.log}"
+                await asyncio.sleep(0.01)
 
     def workers(self) -> list[int]:
         """Process ids of its children."""
