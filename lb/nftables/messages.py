@@ -288,6 +288,10 @@ def elements_in(body: bytes) -> list[tuple[bytes, bytes, bytes]]:
         if kind != 3:
             continue
         for _, packed in each(listed):
+            plain = _plain_parts(packed)
+            if plain:
+                found.append(plain)
+                continue
             parts = parsed(packed)
             data = _data_of(parts[2]) if 2 in parts else b""
             last = parsed(parts[10])[1] if 10 in parts else b""
@@ -295,6 +299,23 @@ def elements_in(body: bytes) -> list[tuple[bytes, bytes, bytes]]:
                 last = b"end"
             found.append((parsed(parts[1]).get(1, b""), data, last))
     return found
+
+
+def _plain_parts(packed: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """The usual element, key and data and nothing else, read in a third of the time; None for any other."""
+    if len(packed) < 8:
+        return None
+    outer, kind, inner, what = _DATA.unpack_from(packed)
+    if kind & ~NESTED != 1 or what != 1 or inner != outer - 4 or outer % 4:
+        return None
+    if outer == len(packed):
+        return packed[8:outer], b"", b""
+    if len(packed) < outer + 8:
+        return None
+    outer_data, kind, inner, what = _DATA.unpack_from(packed, outer)
+    if kind & ~NESTED != 2 or what != 1 or inner != outer_data - 4 or outer + outer_data != len(packed):
+        return None
+    return packed[8:outer], packed[outer + 8 :], b""
 
 
 def _data_of(packed: bytes) -> bytes:

@@ -19,10 +19,10 @@ from lb.nftables.netfilter import NetfilterError, NetfilterSocket
 from lb.reconcile import ApplyFailed
 from lb.service import layout
 from lb.service.conntrack import forget_stale_flows
-from lb.service.elements import Elements, vip_of_key
+from lb.service.elements import Elements, protocol_of_key
 from lb.service.health import HealthServers
 from lb.service.plan import UNUSED_CLASSES_MAX, Operations, Present, TablePlan, write_facts, write_removal
-from lb.service.vips import Network, NodeFacts, cluster_ips_of, facts_of, problems_of, wanted_vips
+from lb.service.vips import PROTOCOLS, Network, NodeFacts, cluster_ips_of, facts_of, problems_of, wanted_vips
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class ServiceDataplane:
             self._in_step = False
             raise ApplyFailed(f"Services could not be written to the kernel: {error}") from error
         self._tell_losers()
-        await self._health.serve(self._store, self.facts)
+        await self._health.serve(self._store, self.facts, keys)
 
     def _facts_now(self) -> NodeFacts:
         return facts_of(
@@ -232,7 +232,7 @@ class ServiceDataplane:
                 transaction.delete_elements("classes", keys)
                 self._socket.commit([transaction])
                 self._remove_chains(family, chains)
-        udp = [key for key in moved if vip_of_key(key).protocol == "UDP"]
+        udp = [key for key in moved if protocol_of_key(key) == PROTOCOLS["UDP"]]
         if udp:
             await asyncio.to_thread(forget_stale_flows, self._socket, self.plans.values(), udp)
 

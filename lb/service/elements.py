@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from lb.endpoints import Endpoint
 from lb.service.classes import ENDPOINT_COUNT_MAX, Class, Kind
 from lb.service.layout import LOCAL_BASE, SLOT_BASE
-from lb.service.vips import PROTOCOLS, Address, Network, Vip, WantedVip, address_of
+from lb.service.vips import PROTOCOLS, Address, Network, Vip, WantedVip, packed_of
 
 Place = tuple[str, bytes]
 """A set's name and a key in it."""
@@ -25,6 +25,10 @@ def vip_key(vip: Vip) -> bytes:
     return vip.address.packed + bytes((PROTOCOLS[vip.protocol], 0, 0, 0)) + vip.port.to_bytes(2, "big") + b"\0\0"
 
 
+def protocol_of_key(key: bytes) -> int:
+    return key[-8]
+
+
 def vip_of_key(key: bytes) -> Vip:
     """The reverse of vip_key."""
     address = address_of_packed(key[:-8])
@@ -38,8 +42,8 @@ def address_of_packed(packed: bytes) -> Address:
 
 def endpoint_data(endpoint: Endpoint) -> bytes | None:
     """Address and port; None if the address cannot be read."""
-    address = address_of(endpoint.address)
-    return None if address is None else address.packed + endpoint.port.to_bytes(2, "big") + b"\0\0"
+    packed = packed_of(endpoint.address)
+    return None if packed is None else packed + endpoint.port.to_bytes(2, "big") + b"\0\0"
 
 
 def endpoint_of_data(data: bytes) -> str:

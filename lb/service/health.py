@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from lb.cluster.objects import Key, Service
 from lb.cluster.store import ObjectStore
@@ -23,13 +23,13 @@ _REQUEST_BYTES_MAX = 8192
 Place = tuple[str, int]
 
 
-def health_ports(store: ObjectStore) -> Iterator[tuple[Key, int]]:
-    """The Services that have a healthCheckNodePort that means something: LoadBalancer with the Local policy."""
-    for service in store.all(Service):
-        spec = service.spec
-        local = spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
-        if local and spec.health_check_node_port and is_ours(service):
-            yield service.key, spec.health_check_node_port
+def health_port(service: Service | None) -> int:
+    """Its healthCheckNodePort if that means something, which is with type LoadBalancer and the Local policy; or 0."""
+    if service is None or not is_ours(service):
+        return 0
+    spec = service.spec
+    local = spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+    return spec.health_check_node_port if local else 0
 
 
 def local_ready(store: ObjectStore, key: Key, facts: NodeFacts) -> int:
@@ -68,15 +68,23 @@ class HealthServers:
 
     def __init__(self) -> None:
         self._servers: dict[Place, asyncio.Server] = {}
+        self._ports: dict[Key, int] = {}
         self._wanted: dict[Place, Key] = {}
         self._failed: set[Place] = set()
         self._store: ObjectStore | None = None
         self._facts: NodeFacts | None = None
 
-    async def serve(self, store: ObjectStore, facts: NodeFacts) -> None:
-        """Listen where the Services want it now and nowhere else."""
-        self._store, self._facts = store, facts
-        self._wanted = {(str(address), port): key for key, port in health_ports(store) for address in facts.addresses}
+    async def serve(self, store: ObjectStore, facts: NodeFacts, changed: Iterable[Key] | None) -> None:
+        """Listen where the Services want it now and nowhere else. changed: keys to look at; None: all of them."""
+        self._store = store
+        if changed is None or facts != self._facts:
+            self._facts, self._ports, changed = facts, {}, store.keys(Service.KIND)
+        for key in changed:
+            self._ports.pop(key, None)
+            port = health_port(store.get(Service, key.namespace, key.name)) if key.kind == Service.KIND else 0
+            if port:
+                self._ports[key] = port
+        self._wanted = {(str(address), port): key for key, port in self._ports.items() for address in facts.addresses}
         for place in self._servers.keys() - self._wanted.keys():
             self._servers.pop(place).close()
         for place in self._wanted.keys() - self._servers.keys():

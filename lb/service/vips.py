@@ -229,15 +229,26 @@ def address_of(written: str) -> Address | None:
 
     An IPv4 address written as ::ffff:192.0.2.1 is that IPv4 address. None if it is none.
     """
+    packed = packed_of(written)
+    return None if packed is None else ipaddress.ip_address(packed)
+
+
+def packed_of(written: str) -> bytes | None:
+    """The same as 4 or 16 bytes. A first load reads 40,000 of them, so the common form goes first."""
     text = written.strip()
-    if "." in text and ":" not in text:
-        text = ".".join(part.lstrip("0") or "0" if part.isdigit() else part for part in text.split("."))
+    if ":" not in text:
+        parts = text.split(".")
+        if len(parts) != 4 or not all(part.isdecimal() and part.isascii() for part in parts):
+            return None
+        try:
+            return bytes(map(int, parts))
+        except ValueError:
+            return None  # a part above 255
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.IPv6Address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    return (address.ipv4_mapped or address).packed
 
 
 def network_of(written: str) -> Network | None:
