@@ -122,7 +122,7 @@ def read_document(text: str, check: Check = validate) -> Document:
 
 
 def _may_be_deep(text: str) -> bool:
-    # Each level costs a bracket, or a dash on the same line; indented ones cost so many spaces that the file ends first.
+    # Each level costs a bracket, or a dash on the same line; indented ones cost more spaces than a file has.
     return text.count("[") + text.count("{") > NESTING_MAX or _DASHES.search(text) is not None
 
 

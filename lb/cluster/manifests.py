@@ -39,6 +39,9 @@ FRESH_SECONDS = 0.25
 RACY_SECONDS = 0.05
 """A file written so shortly before it was read may change again without its times showing it."""
 RESCAN_SECONDS = 30.0
+POLL_SECONDS = 1.0
+WATCH_AGAIN_POLLS = 60
+"""Where the kernel refuses to watch: how often to look, and after how many looks to ask it again."""
 
 Signature = tuple[int, int, int, int]
 """Device, inode, modification time in ns, size: what changes when a file is written to or replaced."""
@@ -145,17 +148,23 @@ class ManifestFolder:
                     if _identity(self.folder) != watched:
                         break
             except (OSError, RuntimeError) as error:
-                # Most often the limit of inotify instances or watches.
-                log.warning(
-                    "%s cannot be watched (%s): looking at it every second; raise fs.inotify.max_user_instances "
-                    "and fs.inotify.max_user_watches",
-                    self.folder,
-                    error,
-                )
-                for _ in range(60):
-                    await asyncio.sleep(1)
-                    yield None
+                if watched is not None and _identity(self.folder) == watched:
+                    async for _ in self._look_without_watch(error):
+                        yield None
             await self._wait_for_folder()
+
+    async def _look_without_watch(self, error: Exception) -> AsyncIterator[None]:
+        """For a while, be told nothing but look at everything: most often the limits of inotify are used up."""
+        log.warning(
+            "%s cannot be watched (%s) and is looked at every %g s instead; raise the sysctls "
+            "fs.inotify.max_user_instances and fs.inotify.max_user_watches",
+            *(self.folder, error, POLL_SECONDS),
+        )
+        for _ in range(WATCH_AGAIN_POLLS):
+            await asyncio.sleep(POLL_SECONDS)
+            if not self.folder.is_dir():
+                return
+            yield None
 
     async def _watch(self) -> AsyncIterator[set[str] | None]:
         root = str(self.folder.resolve())
