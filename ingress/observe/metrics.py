@@ -92,9 +92,10 @@ class Totals:
 
     def routes_changed(self) -> None:
         """Learn the new routes; forget the counts of Ingresses and Services that are no longer routed to."""
-        self._labels_before = self._labels
+        before = self._labels
         self._labels = {route.id: _labels(route.ingress, route.backend) for route in self.table.routes()}
         live = {Labels(), *self._labels.values()}
+        self._labels_before = {number: labels for number, labels in before.items() if labels in live}
         self.requests = {key: sums for key, sums in self.requests.items() if key[0] in live}
 
 
