@@ -27,7 +27,7 @@ from lb.cni.install import conflist_path, conflist_text, plugin_path, plugin_tex
 from lb.cni.recover import recover
 from lb.cni.server import CniServer
 from lb.files import replace_file
-from lb.network.node import DRIFT_SECONDS, NodeNetwork
+from lb.network.node import NodeNetwork
 from lb.network.pod import Mode
 from lb.network.routes import Route
 from lb.reconcile import reconcile_forever
@@ -47,6 +47,8 @@ SOCKET_PATH_BYTES_MAX = 107  # sun_path, unix(7)
 KINDS = (Node, Service, EndpointSlice)
 """What an agent reads of the cluster."""
 
+DRIFT_SECONDS = 10.0
+"""How often the kernel and the installed files are compared with what they should be."""
 NETWORK_SETTLE_SECONDS = 0.05
 SERVICE_SETTLE_SECONDS = 0.01
 """A rollout changes several slices at once; a pod that ends must leave its Services at once."""
@@ -71,6 +73,7 @@ class Options:
     uplink: str = ""
     service_cidrs: tuple[Network, ...] = ()
     heartbeat_port: int = HEARTBEAT_PORT
+    drift_seconds: float = DRIFT_SECONDS
 
 
 async def run_agent(options: Options, opened: Opened) -> None:
@@ -152,7 +155,7 @@ class Agent:
             apply,
             synced=self.opened.source.synced,
             settle_seconds=NETWORK_SETTLE_SECONDS,
-            drift_seconds=DRIFT_SECONDS,
+            drift_seconds=self.options.drift_seconds,
         )
 
     async def _run_cni(self) -> None:
@@ -167,7 +170,7 @@ class Agent:
             for path, text, mode in ((plugin, plugin_text(), 0o755), (conflist, conflist_text(self.socket), 0o644)):
                 if _ensure_file(path, text, mode):
                     log.info("installed %s", path)
-            await asyncio.sleep(DRIFT_SECONDS)
+            await asyncio.sleep(options.drift_seconds)
 
     async def _run_services(self) -> None:
         dataplane = ServiceDataplane(self.opened.store, self.options.node, service_cidrs=self.options.service_cidrs)

@@ -9,10 +9,11 @@ from lb.agent import ATTACHMENTS_NAME, INSTALLED_NAME, locked
 from lb.cluster.store import ObjectStore
 from lb.cni.attachments import AttachmentStore
 from lb.cni.recover import recover
-from lb.network import kernel_routes, masquerade, nft, sysctl
+from lb.network import kernel_routes, masquerade, nft, sysctl, vxlan
 from lb.network.attach import detach_with
 from lb.network.netlink import IPRoute, index_of, on_thread
 from lb.network.pod import BRIDGE
+from lb.network.routes import TUNNEL
 from lb.service.dataplane import ServiceDataplane
 from lb.service.layout import TABLE as SERVICES_TABLE
 
@@ -60,6 +61,8 @@ def _remove_from_kernel(netlink: IPRoute, records: AttachmentStore) -> list[str]
     routes = kernel_routes.present(netlink, _versions())
     kernel_routes.change(netlink, remove=routes, put=())
     removed += [f"route {route}" for route in routes]
+    if vxlan.remove(netlink):
+        removed.append(f"interface {TUNNEL}")
     index = index_of(netlink, BRIDGE)
     if index is not None:
         netlink.link("del", index=index)

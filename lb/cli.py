@@ -33,6 +33,10 @@ def log_to_stderr(level: str = "INFO") -> None:
     help="Where ClusterIPs come from: one that no Service has is dropped, not routed. Repeatable.",
 )  # fmt: skip
 @click.option("--heartbeat-port", type=click.IntRange(1, 65535), help="UDP, between agents; the same on all nodes.")
+@click.option(
+    "--drift-seconds", type=click.FloatRange(min=0.1), metavar="SECONDS", default=10.0, show_default=True,
+    help="How often routes, rules and settings are compared with what they should be, and repaired.",
+)  # fmt: skip
 @click.option("--cleanup", is_flag=True, help="Remove all that agents with this run folder have made, and exit.")
 @click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING"]), default="INFO", show_default=True)
 def node(
@@ -46,6 +50,7 @@ def node(
     uplink: str,
     service_cidrs: tuple[str, ...],
     heartbeat_port: int | None,
+    drift_seconds: float,
     cleanup: bool,
     log_level: str,
 ) -> None:
@@ -87,6 +92,7 @@ def node(
             uplink=uplink,
             service_cidrs=tuple(networks),
             heartbeat_port=heartbeat_port or HEARTBEAT_PORT,
+            drift_seconds=drift_seconds,
         )
         asyncio.run(run_agent(options, opened))
     except CannotStart as error:

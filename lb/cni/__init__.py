@@ -1,8 +1,11 @@
 """The Container Network Interface: how a container runtime asks for a pod's network.
 
-spec.py         the protocol as values                      pure
-plugin.py       the executable the runtime calls
-install.py      putting it, and its configuration, onto the node
-server.py       the agent's end of the plugin's socket
-attachments.py  which container has which addresses, crash-safe
+Where to look:
+
+    spec.py         the protocol as values                      pure
+    plugin.py       the executable the runtime calls
+    install.py      putting it, and its configuration, onto the node
+    server.py       the agent's end of the plugin's socket
+    attachments.py  which container has which addresses, crash-safe
+    recover.py      at the agent's start: do the records say what the kernel has?
 """

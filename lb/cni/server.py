@@ -148,7 +148,7 @@ class CniServer:
             raise CniError(spec.POOL_EXHAUSTED, str(error), "end pods, or give the Node a larger podCIDR") from None
         attached = (call.attachment.container, call.attachment.ifname)
         link = plan_link(
-            attached, call.netns, mode=network.mode, addresses=addresses, pools=network.pools, mtu=network.uplink.mtu
+            attached, call.netns, mode=network.mode, addresses=addresses, pools=network.pools, mtu=network.pod_mtu
         )
         self._remember(call, link)
         try:

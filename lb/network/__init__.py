@@ -1,12 +1,19 @@
 """The pod network of one node: attaching pods, routes to the other nodes' pods, masquerade to the outside.
 
-pod.py         how a pod is attached: names, addresses, routes                     pure
-attach.py      doing it: veth pairs, addresses, the node's end
-routes.py      which routes lead to the other nodes' pods                          pure
-masquerade.py  the nftables text: what leaves the cluster gets the node's address  pure
-netlink.py     rtnetlink in any namespace, on threads
-sysctl.py      kernel settings of the node's own namespace
-node.py        keeps one node's network equal to the store
+Where to look:
+
+    node.py           keeps one node's network equal to the store
+    pod.py            how a pod is attached: names, addresses, routes                     pure
+    attach.py         doing it: veth pairs, addresses, the node's end
+    bridge.py         the Linux bridge of bridge mode
+    routes.py         which routes lead to the other nodes' pods                          pure
+    kernel_routes.py  putting them
+    vxlan.py          the tunnel to nodes that share no network with this one
+    masquerade.py     the nftables text: what leaves the cluster gets the node's address  pure
+    nft.py            loading it
+    uplink.py         how this node is connected
+    netlink.py        rtnetlink in any namespace, on threads
+    sysctl.py         kernel settings of the node's own namespace
 """
 
 ROUTE_PROTOCOL = 73

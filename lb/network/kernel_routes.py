@@ -7,12 +7,14 @@ import errno
 import ipaddress
 from collections.abc import Iterable
 
+from lb.ipam import IPAddress
 from lb.network import MAIN_TABLE, ROUTE_PROTOCOL
 from lb.network.attach import FAMILY, scope_of
 from lb.network.netlink import IPRoute, NetlinkError, index_of
-from lb.network.routes import Route
+from lb.network.routes import TUNNEL, Route
 
 UNREACHABLE = 7  # RTN_UNREACHABLE, linux/rtnetlink.h
+RTNH_F_ONLINK = 4  # the gateway is on the link, whatever our addresses say
 _EVERYTHING = {4: "0.0.0.0", 6: "::"}
 _GONE = {errno.ESRCH, errno.ENOENT, errno.ENODEV}
 
@@ -31,8 +33,13 @@ def present(netlink: IPRoute, versions: Iterable[int]) -> list[Route]:
                 continue
             gateway = each.get_attr("RTA_GATEWAY")
             name = names.get(each.get_attr("RTA_OIF"), "")
-            found.append(Route(destination, ipaddress.ip_address(gateway) if gateway else None, name))
+            source = each.get_attr("RTA_PREFSRC")
+            found.append(Route(destination, _address(gateway), name, _address(source)))
     return found
+
+
+def _address(text: str | None) -> IPAddress | None:
+    return ipaddress.ip_address(text) if text else None
 
 
 def change(netlink: IPRoute, remove: Iterable[Route], put: Iterable[Route]) -> dict[Route, str]:
@@ -57,6 +64,10 @@ def change(netlink: IPRoute, remove: Iterable[Route], put: Iterable[Route]) -> d
                     continue
                 said["oif"] = indexes[route.interface]
                 said |= {"gateway": str(route.gateway)} if route.gateway else scope_of(version)
+                if route.interface == TUNNEL:
+                    said["flags"] = RTNH_F_ONLINK
+                if route.source:
+                    said["prefsrc"] = str(route.source)
             try:
                 netlink.route(verb, **said)
             except NetlinkError as error:

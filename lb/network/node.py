@@ -13,19 +13,15 @@ from lb.cluster.objects import Key, Node
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.ipam import IPAddress, Pool, pools_of
-from lb.network import kernel_routes, masquerade, nft, sysctl
+from lb.network import kernel_routes, masquerade, nft, sysctl, vxlan
 from lb.network.bridge import ensure_bridge, remove_unused_bridge
 from lb.network.netlink import IPRoute, NetlinkError, on_thread
 from lb.network.pod import Mode
-from lb.network.routes import Grants, Route, Uplink, addresses_of, difference, routes_to
+from lb.network.routes import Grants, Paths, Peer, Route, Uplink, addresses_of, difference, paths_to
 from lb.network.uplink import NoUplink, find_uplink
 from lb.reconcile import ApplyFailed
 
 log = logging.getLogger(__name__)
-
-DRIFT_SECONDS = 10.0
-"""How often the kernel is compared with what it should have."""
-
 
 NO_SETS = masquerade.Sets()
 
@@ -36,6 +32,7 @@ class Settled:
 
     claims: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     routes: tuple[Route, ...] = ()
+    peer: Peer | None = None
     sets: masquerade.Sets = NO_SETS
 
 
@@ -79,6 +76,13 @@ class NodeNetwork:
             self._in_kernel = None  # not known any more: the next pass loads everything
             raise ApplyFailed(f"pod network: {error}") from error
 
+    @property
+    def pod_mtu(self) -> int:
+        """What pods get: the uplink's, less what the tunnel takes if there is one. Known once `ready` is set."""
+        assert self.uplink is not None
+        tunnel = any(each.peer for each in self._settled.values())
+        return self.uplink.tunnel_mtu if tunnel else self.uplink.mtu
+
     def state(self) -> dict[str, object]:
         """What is known and decided, for people and for `causeway explain`."""
         uplink = self.uplink
@@ -88,7 +92,7 @@ class NodeNetwork:
             "ready": self.ready.is_set(),
             "waitingFor": self._waiting_for,
             "uplink": uplink.interface if uplink else "",
-            "mtu": uplink.mtu if uplink else 0,
+            "mtu": self.pod_mtu if uplink else 0,
             "podNetworks": [str(pool.network) for pool in self.pools],
             "routes": [str(route) for each in self._settled.values() for route in each.routes],
             "problems": [str(problem) for problem in self.problems],
@@ -110,6 +114,8 @@ class NodeNetwork:
         self._settled = {each.metadata.name: self._settle(each) for each in self.store.all(Node)}
         for gone in before.keys() - self._settled.keys():
             self._report(gone, ())
+        peers = _peers(self._settled.values())
+        await on_thread(lambda netlink: vxlan.sync(netlink, self.name, uplink, self._sources(), peers))
         wanted = [route for each in self._settled.values() for route in each.routes]
         remove, put = difference(present, [*wanted, *self.pod_routes()])
         await self._change_routes(remove, put)
@@ -201,8 +207,10 @@ class NodeNetwork:
             if (node := self.store.get(Node, "", name)) is not None:
                 problems = self._grants.replace(node)
                 self._settled[name] = self._settle(node, problems)
+        now = [self._settled[name] for name in names if name in self._settled]
+        await self._change_peers(_peers(before.values()), _peers(now))
         old = [route for each in before.values() for route in each.routes]
-        new = [route for name in names if name in self._settled for route in self._settled[name].routes]
+        new = [route for each in now for route in each.routes]
         await self._change_routes(*difference(old, new))
         sets = _union(each.sets for each in self._settled.values())
         await nft.load(masquerade.changes(self._in_kernel or NO_SETS, sets, self.versions))
@@ -212,19 +220,32 @@ class NodeNetwork:
         assert self.uplink is not None
         name = node.metadata.name
         networks = [each for each in self._grants.of(name) if each.version in self.versions]
-        addresses = addresses_of(node)
         own = name == self.name
-        found = list(problems)
         if own:
             # Nobody has these addresses but pods attached here, whose routes are longer: say so instead of sending a
             # dead pod's packets to the default gateway. On the bridge the kernel's own route does it.
-            routes = [] if self._bridge else [Route(each) for each in networks]
+            paths = Paths(() if self._bridge else tuple(Route(each) for each in networks))
         else:
-            routes, more = routes_to(node, networks, self.uplink)
-            found += more
-        self._report(name, found)
-        local = frozenset(networks) if own else frozenset()
-        return Settled(_claims(node), tuple(routes), masquerade.Sets(local, frozenset(networks), frozenset(addresses)))
+            paths = paths_to(node, networks, self.uplink, self._sources())
+        self._report(name, [*problems, *paths.problems])
+        local = networks if own else ()
+        # Between here and a node behind the tunnel there are routers that know no pod.
+        near = () if paths.peer else addresses_of(node)
+        sets = masquerade.Sets(frozenset(local), frozenset(networks), frozenset(near))
+        return Settled(_claims(node), paths.routes, paths.peer, sets)
+
+    def _sources(self) -> dict[int, IPAddress]:
+        return {pool.network.version: pool.gateway for pool in self.pools}
+
+    async def _change_peers(self, before: Sequence[Peer], after: Sequence[Peer]) -> None:
+        if not before and not after:
+            return
+        peers, uplink = _peers(self._settled.values()), self.uplink
+        assert uplink is not None
+        if before or len(peers) > len(after):
+            await on_thread(lambda netlink: vxlan.change(netlink, before, after))
+        else:  # the first node behind the tunnel makes it
+            await on_thread(lambda netlink: vxlan.sync(netlink, self.name, uplink, self._sources(), peers))
 
     async def _change_routes(self, remove: Sequence[Route], put: Sequence[Route]) -> None:
         if not remove and not put:
@@ -247,6 +268,10 @@ class NodeNetwork:
 
 def _claims(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return node.pod_cidrs, node.internal_ips
+
+
+def _peers(settled: Iterable[Settled]) -> list[Peer]:
+    return [each.peer for each in settled if each.peer is not None]
 
 
 def _union(sets: Iterable[masquerade.Sets]) -> masquerade.Sets:

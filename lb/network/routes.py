@@ -1,10 +1,12 @@
 """Which routes lead to the pods of the cluster's other nodes. Pure.
 
-One plain route per pod network of a node, over that node's InternalIP, where the two nodes share a network.
+One plain route per pod network of a node, over that node's InternalIP, where the two nodes share a network; where they
+do not, a route through a tunnel (lb/network/vxlan.py).
 """
 
 import bisect
 import contextlib
+import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +14,10 @@ from dataclasses import dataclass
 from lb.cluster.objects import Node
 from lb.cluster.problems import Problem
 from lb.ipam import IPAddress, IPNetwork
+from lb.network.pod import mac
+
+TUNNEL = "causeway-vxlan"
+"""The name of the tunnel's interface."""
 
 IPInterface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -26,12 +32,15 @@ class Route:
     destination: IPNetwork
     gateway: IPAddress | None = None
     interface: str = ""
+    source: IPAddress | None = None
+    """The address this node itself sends from, where the kernel's own choice would not be answered."""
 
     def __str__(self) -> str:
         if not self.interface:
             return f"unreachable {self.destination}"
         via = f" via {self.gateway}" if self.gateway else ""
-        return f"{self.destination}{via} dev {self.interface}"
+        source = f" src {self.source}" if self.source else ""
+        return f"{self.destination}{via} dev {self.interface}{source}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +58,60 @@ class Uplink:
     interface: str
     mtu: int
     networks: tuple[LocalAddress, ...]
+    outer: IPAddress | None = None
+    """The InternalIP that tunnels start from."""
+
+    @property
+    def tunnel_mtu(self) -> int:
+        """What is left of the MTU inside VXLAN: Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40 bytes."""
+        return self.mtu - (50 if self.outer is None or self.outer.version == 4 else 70)
 
     def interface_towards(self, address: IPAddress) -> str:
         """The interface on whose network an address is; "" if it is on none of ours."""
         return next((each.interface for each in self.networks if address in each.address.network), "")
 
 
-def routes_to(node: Node, networks: Sequence[IPNetwork], uplink: Uplink) -> tuple[list[Route], list[Problem]]:
-    """The routes to one other node's pods (`networks`, as granted), and what stands in their way."""
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A node at the other end of the tunnel: its MAC in there, its own address, its addresses inside."""
+
+    mac: str
+    outer: IPAddress
+    gateways: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """How one other node's pods are reached, and what stands in the way."""
+
+    routes: tuple[Route, ...] = ()
+    peer: Peer | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+def paths_to(node: Node, networks: Sequence[IPNetwork], uplink: Uplink, sources: Mapping[int, IPAddress]) -> Paths:
+    """The way to one other node's pods (`networks`, as granted). `sources`: our addresses in the tunnel, by version.
+
+    A node whose first address (of either family) is on none of our networks is reached by the tunnel altogether.
+    """
     routes: list[Route] = []
     problems: list[Problem] = []
-    gateways = {each.version: each for each in reversed(addresses_of(node))}
+    addresses = {each.version: each for each in reversed(addresses_of(node))}
+    peer = None
+    if addresses and not any(uplink.interface_towards(each) for each in addresses.values()):
+        outer = addresses.get(uplink.outer.version) if uplink.outer else None
+        if outer is None:
+            reason = f"it shares no network with this node, nor an IP version with its InternalIP {uplink.outer}"
+            problems.append(
+                Problem(str(node.key), "status.addresses", reason, "give both nodes an address of one version")
+            )
+            return Paths(problems=tuple(problems))
+        inside = [each for each in networks if each.version in sources and each.num_addresses > 1]
+        peer = Peer(tunnel_mac(node.metadata.name), outer, tuple(each[1] for each in inside))
+        routes = [Route(each, each[1], TUNNEL, sources[each.version]) for each in inside]
+        return Paths(tuple(routes), peer)
     for network in networks:
-        gateway = gateways.get(network.version)
+        gateway = addresses.get(network.version)
         if gateway is None:
             reason = f"no IPv{network.version} InternalIP, so no route to {network}"
             advice = "give the kubelet both addresses: --node-ip IPV4,IPV6"
@@ -69,10 +119,15 @@ def routes_to(node: Node, networks: Sequence[IPNetwork], uplink: Uplink) -> tupl
             routes.append(Route(network, gateway, interface))
             continue
         else:
-            reason = f"{gateway} is on none of this node's networks, so there is no plain route to {network}"
-            advice = "put the nodes on one network"
+            reason = f"{gateway} is on none of this node's networks, so there is no route to {network}"
+            advice = "put the nodes on one network in both IP versions, or in neither"
         problems.append(Problem(str(node.key), "status.addresses", reason, advice))
-    return routes, problems
+    return Paths(tuple(routes), None, tuple(problems))
+
+
+def tunnel_mac(node: str) -> str:
+    """The MAC of a node's end of the tunnel: it follows from the name, so every node knows every other one's."""
+    return mac(hashlib.sha256(f"{TUNNEL} of {node}".encode()).digest()[:5])
 
 
 def networks_of(node: Node) -> list[tuple[str, str, IPNetwork | None]]:

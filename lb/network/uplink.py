@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lb.network.netlink import IPRoute
 from lb.network.pod import BRIDGE, HOST_INTERFACE_PREFIX
-from lb.network.routes import LocalAddress, Uplink
+from lb.network.routes import TUNNEL, LocalAddress, Uplink
 
 
 class NoUplink(Exception):
@@ -22,7 +22,7 @@ def find_uplink(netlink: IPRoute, internal_ips: Sequence[str], name: str = "") -
     for each in netlink.get_addr():
         link = links.get(each["index"])
         interface = link.get_attr("IFLA_IFNAME") if link else ""
-        if not interface or interface in ("lo", BRIDGE) or interface.startswith(HOST_INTERFACE_PREFIX):
+        if not interface or interface in ("lo", BRIDGE, TUNNEL) or interface.startswith(HOST_INTERFACE_PREFIX):
             continue
         text = each.get_attr("IFA_LOCAL") or each.get_attr("IFA_ADDRESS")
         addresses.append(LocalAddress(ipaddress.ip_interface(f"{text}/{each['prefixlen']}"), interface))
@@ -38,4 +38,8 @@ def find_uplink(netlink: IPRoute, internal_ips: Sequence[str], name: str = "") -
         raise NoUplink(
             f"{what} (this node's addresses: {have}); correct the Node's InternalIP or give --uplink INTERFACE"
         )
-    return Uplink(name, int(found.get_attr("IFLA_MTU")), tuple(addresses))
+    ours = {each.address.ip for each in addresses}
+    internal = [each for each in map(ipaddress.ip_address, internal_ips) if each in ours]
+    # IPv4 first: its tunnel costs 20 bytes less of every packet.
+    outer = min(internal, key=lambda each: each.version, default=None)
+    return Uplink(name, int(found.get_attr("IFLA_MTU")), tuple(addresses), outer)

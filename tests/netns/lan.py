@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class LanNode:
     flags: tuple[str, ...] = ()
     process: "subprocess.Popen[str] | None" = None
     log_before: int = 0
+    subnet: int = 70
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -67,11 +68,11 @@ class LanNode:
 
     @property
     def address(self) -> str:
-        return f"192.168.70.{10 + self.number}"
+        return f"192.168.{self.subnet}.{10 + self.number}"
 
     @property
     def address6(self) -> str:
-        return f"fd70::{10 + self.number}"
+        return f"fd{self.subnet}::{10 + self.number}"
 
     @property
     def conflist(self) -> Path:
@@ -216,9 +217,30 @@ class Lan:
         self.nodes.append(node)
         return node
 
-    def write_node(self, number: int, **changed: Any) -> None:
+    def far_node(self, number: int, *flags: str) -> LanNode:
+        """A node behind a router, 192.168.71.(10 + number) and fd71::; the router knows no pods."""
+        router = self.machine("router", 90)
+        name = f"node{number}"
+        ns = self.make(name)
+        router.connect("far", ns, "eth0")
+        router.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        router.run("ip", "addr", "add", "192.168.71.1/24", "dev", "far")
+        router.run("ip", "addr", "add", "fd71::1/64", "dev", "far", "nodad")
+        node = LanNode(name, ns, number, self.folder / name, self.manifests, flags, subnet=71)
+        ns.run("ip", "addr", "add", f"{node.address}/24", "dev", "eth0")
+        ns.run("ip", "addr", "add", f"{node.address6}/64", "dev", "eth0", "nodad")
+        ns.run("ip", "route", "add", "default", "via", "192.168.71.1")
+        ns.run("ip", "-6", "route", "add", "default", "via", "fd71::1")
+        for near in self.nodes:
+            near.ns.run("ip", "route", "add", "default", "via", "192.168.70.100")
+            near.ns.run("ip", "-6", "route", "add", "default", "via", "fd70::100")
+        self.write_node(number, [node.address, node.address6])
+        self.nodes.append(node)
+        return node
+
+    def write_node(self, number: int, addresses: Sequence[str] = (), **changed: Any) -> None:
         spec = {"podCIDRs": [f"10.70.{number}.0/24", f"fd70:{number}::/64"]} | changed
-        addresses = [f"192.168.70.{10 + number}", f"fd70::{10 + number}"]
+        addresses = addresses or [f"192.168.70.{10 + number}", f"fd70::{10 + number}"]
         document = {
             "apiVersion": "v1",
             "kind": "Node",

@@ -54,11 +54,12 @@ def test_a_pod_cannot_send_with_another_ones_address(lan: Lan) -> None:
 
 def test_both_modes_on_one_node(lan: Lan) -> None:
     """After a change of --pod-network the pods of before keep their way of being attached, and reach the new ones."""
-    one = lan.node(1)
+    often = ("--drift-seconds", "0.5")
+    one = lan.node(1, *often)
     one.start()
     routed = lan.pod(one)
     one.stop()
-    one.flags = ("--pod-network", "bridge")
+    one.flags = (*often, "--pod-network", "bridge")
     one.start()
     bridged = lan.pod(one)
     for each in (routed, bridged):
@@ -66,11 +67,11 @@ def test_both_modes_on_one_node(lan: Lan) -> None:
     assert routed.ask(bridged.ips[0]) == routed.ips[0]
     assert bridged.ask(routed.ips[0]) == bridged.ips[0]
     one.stop()
-    one.flags = ()
+    one.flags = often
     one.start()
     assert "causeway0" in one.ns.run("ip", "-br", "link")
     assert one.cni("DEL", bridged.container, str(bridged.ns.path)).status == 0
-    wait_for(lambda: "causeway0" not in one.ns.run("ip", "-br", "link"), 25)
+    wait_for(lambda: "causeway0" not in one.ns.run("ip", "-br", "link"))
     wait_for(lambda: "unreachable 10.70.1.0/24" in one.routes())
 
 
@@ -98,7 +99,7 @@ def test_routes_follow_the_nodes(lan: Lan) -> None:
 
 
 def test_what_somebody_deletes_comes_back(lan: Lan) -> None:
-    one, two = lan.node(1), lan.node(2)
+    one, two = lan.node(1, "--drift-seconds", "0.5"), lan.node(2)
     started(one, two)
     pod, remote = lan.pod(one), lan.pod(two)
     lan.serve(pod.ns)
@@ -107,10 +108,10 @@ def test_what_somebody_deletes_comes_back(lan: Lan) -> None:
     one.ns.run("nft", "delete", "table", "ip", "causeway-network")
     one.conflist.unlink()
     one.ns.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-    wait_for(lambda: "10.70.2.0/24" in one.routes() and f"{pod.ips[0]} dev" in one.routes(), 25)
+    wait_for(lambda: "10.70.2.0/24" in one.routes() and f"{pod.ips[0]} dev" in one.routes())
     assert remote.ask(pod.ips[0]) == remote.ips[0]
-    wait_for(lambda: "causeway-network" in one.ns.run("nft", "list", "tables", "ip"), 25)
-    wait_for(one.conflist.exists, 25)
+    wait_for(lambda: "causeway-network" in one.ns.run("nft", "list", "tables", "ip"))
+    wait_for(one.conflist.exists)
 
 
 def test_a_bad_node_harms_only_itself(lan: Lan) -> None:

@@ -3,7 +3,7 @@
 import ipaddress
 
 from lb.cluster.objects import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
-from lb.network.routes import Grants, LocalAddress, Route, Uplink, difference, routes_to
+from lb.network.routes import Grants, LocalAddress, Paths, Route, Uplink, difference, paths_to, tunnel_mac
 
 UPLINK = Uplink(
     "eth0",
@@ -13,7 +13,9 @@ UPLINK = Uplink(
         LocalAddress(ipaddress.ip_interface("fd77::1/64"), "eth0"),
         LocalAddress(ipaddress.ip_interface("172.16.0.1/16"), "eth1"),
     ),
+    ipaddress.ip_address("192.168.1.1"),
 )
+SOURCES = {4: ipaddress.ip_address("10.1.0.1"), 6: ipaddress.ip_address("fd01::1")}
 
 
 def node(name: str, networks: list[str], addresses: list[str], created: str | None = None) -> Node:
@@ -28,9 +30,14 @@ def net(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(text)
 
 
+def paths(networks: list[str], addresses: list[str], uplink: Uplink = UPLINK) -> Paths:
+    return paths_to(node("n", networks, addresses), [net(each) for each in networks], uplink, SOURCES)
+
+
 def planned(networks: list[str], addresses: list[str]) -> tuple[list[str], list[str]]:
-    routes, problems = routes_to(node("n", networks, addresses), [net(each) for each in networks], UPLINK)
-    return [str(each) for each in routes], [each.reason for each in problems]
+    found = paths(networks, addresses)
+    assert found.peer is None
+    return [str(each) for each in found.routes], [each.reason for each in found.problems]
 
 
 def test_one_route_for_each_network() -> None:
@@ -51,6 +58,33 @@ def test_a_family_without_an_address() -> None:
     routes, problems = planned(["10.2.0.0/24", "fd02::/64"], ["192.168.1.2", "nonsense"])
     assert len(routes) == 1
     assert problems == ["no IPv6 InternalIP, so no route to fd02::/64"]
+
+
+def test_a_node_that_shares_no_network_is_behind_the_tunnel() -> None:
+    found = paths(["10.2.0.0/24", "fd02::/64"], ["192.168.9.2", "fd99::2"])
+    assert [str(each) for each in found.routes] == [
+        "10.2.0.0/24 via 10.2.0.1 dev causeway-vxlan src 10.1.0.1",
+        "fd02::/64 via fd02::1 dev causeway-vxlan src fd01::1",
+    ]
+    assert found.peer is not None
+    assert (found.peer.mac, str(found.peer.outer)) == (tunnel_mac("n"), "192.168.9.2")
+    assert [str(each) for each in found.peer.gateways] == ["10.2.0.1", "fd02::1"]
+    assert found.problems == ()
+
+
+def test_a_tunnel_needs_one_ip_version_in_common() -> None:
+    found = paths(["10.2.0.0/24"], ["fd99::2"])
+    assert (found.routes, found.peer) == ((), None)
+    assert "shares no network with this node, nor an IP version" in found.problems[0].reason
+    six = Uplink("eth0", 1500, UPLINK.networks[1:2], ipaddress.ip_address("fd77::1"))
+    assert str(getattr(paths(["10.2.0.0/24"], ["fd99::2"], six).peer, "outer", None)) == "fd99::2"
+    assert (UPLINK.tunnel_mtu, six.tunnel_mtu) == (1450, 1430)
+
+
+def test_a_node_that_is_near_in_one_family_only() -> None:
+    routes, problems = planned(["10.2.0.0/24", "fd02::/64"], ["192.168.1.2", "fd99::2"])
+    assert routes == ["10.2.0.0/24 via 192.168.1.2 dev eth0"]
+    assert problems == ["fd99::2 is on none of this node's networks, so there is no route to fd02::/64"]
 
 
 def test_the_older_node_keeps_a_network() -> None:
