@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -51,12 +54,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
     """The running cluster; CAUSEWAY_E2E_KEEP=1 leaves it for a look afterwards (the next run removes it)."""
     folder = layout.cache_folder()
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    capture = request.config.pluginmanager.get_plugin("capturemanager")
+    begun = time.monotonic()
 
     def say(text: str) -> None:
-        if reporter:
-            reporter.write_line(text)
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            print(f"[{time.monotonic() - begun:4.0f} s] {text}", flush=True)
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # takes the cluster down, as Ctrl-C does
     try:
         with clusters.only_run():
             leftovers.remove(folder / "run")

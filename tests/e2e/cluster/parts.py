@@ -67,7 +67,7 @@ def _agent_flags(node: layout.Node) -> list[str]:
     return [
         "node",
         f"--node={node.name}",
-        f"--run-dir={node.folder}/causeway",
+        f"--run-dir={node.sockets}/causeway",
         f"--cni-bin-dir={node.cni_bin}",
         f"--cni-conf-dir={node.cni_conf}",
     ]

@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .processes import MARK
+
 KUBERNETES_MINOR_PATCH = "36.3"
-RECIPE = "1"
+RECIPE = "2"
 GO_AT_LEAST = (1, 26)  # the go line of Kubernetes' go.mod
 
 
@@ -25,10 +27,11 @@ class BuildFailed(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One executable: its package path inside the Go module."""
+    """One executable: its package path inside the Go module, or the source of a `main` of our own that uses it."""
 
     name: str
-    package: str
+    package: str = ""
+    main: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,20 @@ class Module:
     programs: tuple[Program, ...]
     ldflags: str = ""
     staged: bool = False
+
+
+# coredns' own main takes in every plugin there is, and with them the clients of three clouds: minutes of compiling
+_COREDNS = """package main
+
+import (
+	"github.com/coredns/coredns/coremain"
+	_ "github.com/coredns/coredns/plugin/errors"
+	_ "github.com/coredns/coredns/plugin/kubernetes"
+	_ "github.com/coredns/coredns/plugin/ready"
+)
+
+func main() { coremain.Run() }
+"""
 
 
 def modules(*, with_kubectl: bool, with_kube_proxy: bool) -> tuple[Module, ...]:
@@ -60,13 +77,13 @@ def modules(*, with_kubectl: bool, with_kube_proxy: bool) -> tuple[Module, ...]:
             ldflags=" ".join(f"-X {variable}.git{name}={value}" for name, value in versions.items()),
             staged=True,
         ),
-        Module("github.com/coredns/coredns", "v1.13.1", (Program("coredns", ""),)),
+        Module("github.com/coredns/coredns", "v1.13.1", (Program("coredns", main=_COREDNS),)),
         Module(
             "github.com/containerd/containerd/v2",
             "v2.2.1",
             tuple(Program(name, f"/cmd/{name}") for name in ("containerd", "ctr", "containerd-shim-runc-v2")),
         ),
-        Module("go.etcd.io/etcd/server/v3", "v3.6.6", (Program("etcd", ""),)),
+        Module("go.etcd.io/etcd/server/v3", "v3.6.6", (Program("etcd"),)),
     )
 
 
@@ -104,17 +121,26 @@ def _build_module(module: Module, folder: Path, say: Callable[[str], None]) -> N
     todo = [p for p in module.programs if not _is_built(module, p, folder)]
     out = source / "out"
     out.mkdir(exist_ok=True)
-    packages = [module.path + p.package for p in todo]
-    _go(
-        ["build", "-mod=mod", "-trimpath", "-ldflags", f"-s -w {module.ldflags}", "-o", f"{out}/", *packages],
-        source,
-    )
+    packages = [_package(module, program, source) for program in todo]
+    # without debugging tables: a tenth less to compute
+    flags = ["-mod=mod", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", f"-s -w {module.ldflags}"]
+    _go(["build", *flags, "-o", f"{out}/", *packages], source)
     for program in todo:
         # Go names the file after the last path element that is not a major version
-        default = re.sub(r"/v\d+$", "", module.path + program.package).rsplit("/", 1)[1]
+        default = re.sub(r"/v\d+$", "", _package(module, program, source)).rsplit("/", 1)[1]
         (out / default).replace(folder / program.name)
         (folder / f"{program.name}.version").write_text(_stamp(module, program))
     say(f"{module.path} {module.version} is built")
+
+
+def _package(module: Module, program: Program, source: Path) -> str:
+    """What `go build` is to build; a `main` of our own is written first."""
+    if not program.main:
+        return module.path + program.package
+    folder = source / program.name
+    folder.mkdir(exist_ok=True)
+    (folder / "main.go").write_text(program.main)
+    return f"./{program.name}"
 
 
 def _plain_go_mod(module: Module, source: Path) -> str:
@@ -138,7 +164,7 @@ def _module_file(module: Module, source: Path) -> Path:
 
 
 def _go(arguments: Sequence[str], folder: Path) -> str:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", MARK: "go"}
     done = subprocess.run(
         ["nice", "-n", "10", "go", *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
