@@ -55,7 +55,7 @@ def demo(context: click.Context, *, check: bool, manifests: Path, pod_network: s
     context.obj = Layout(name)
     if context.invoked_subcommand is None:
         require_root_and_programs()
-        sys.exit(run(context.obj, Wish(manifests, pod_network, check)))
+        sys.exit(run(context.obj, Wish(manifests, pod_network, check, own_command())))
 
 
 @demo.command()
@@ -94,10 +94,16 @@ def clean(layout: Layout) -> None:
     click.echo(f"removed: {', '.join(found)}" if found else "nothing was left")
 
 
+def own_command() -> str:
+    """How to call this program again, from whatever folder."""
+    called = Path(sys.argv[0])
+    return f"{sys.executable} -m causeway" if called.name == "__main__.py" else str(called.absolute())
+
+
 def require_root_and_programs() -> None:
     """Raises ClickException (exit 1) when the demo cannot work here at all."""
     if os.geteuid() != 0:
-        raise click.ClickException(f"the demo makes network namespaces, which needs root: sudo {sys.argv[0]} demo")
+        raise click.ClickException(f"the demo makes network namespaces, which needs root: sudo {own_command()} demo")
     missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
     if missing:
         raise click.ClickException(f"programs are missing: apt-get install {' '.join(sorted(missing))}")

@@ -26,7 +26,6 @@ from lb.cluster.objects import (
     LoadBalancerStatus,
     Node,
     Service,
-    decode,
 )
 from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
@@ -44,18 +43,21 @@ class NotThere(Exception):
     """Something that must come up did not."""
 
 
-def read_nodes(folder: Path) -> list[NodePlace]:
-    """The Nodes of the manifests. Raises BadObject, or NotThere when there are none."""
-    found = []
-    for path in sorted(folder.glob("*.y*ml")):
-        for document in yaml.safe_load_all(path.read_text()):
-            if isinstance(document, dict) and document.get("kind") == "Node":
-                node = decode(document)
-                assert isinstance(node, Node)
-                found.append(NodePlace(node.metadata.name, node.internal_ips[0], node.pod_cidrs[0]))
+def read_nodes(folder: Path) -> tuple[list[NodePlace], list[str]]:
+    """The Nodes of the manifests, and what is wrong with the manifests. Raises NotThere without a usable Node."""
+    store = ObjectStore()
+    source = ManifestFolder(folder, store)
+    source.load()
+    problems = [str(each) for each in source.problems]
+    found = [
+        NodePlace(node.metadata.name, node.internal_ips[0], node.pod_cidrs[0])
+        for node in store.all(Node)
+        if node.internal_ips and node.pod_cidrs
+    ]
     if not found:
-        raise NotThere(f"no Node in {folder}/*.yaml; the demo needs its nodes from there")
-    return sorted(found, key=lambda node: ipaddress.ip_address(node.ip))
+        reasons = "".join(f"\n  {each}" for each in problems)
+        raise NotThere(f"no Node with an InternalIP and a podCIDR in {folder}/*.yaml, and nodes are needed{reasons}")
+    return sorted(found, key=lambda node: ipaddress.ip_address(node.ip)), problems
 
 
 class Cluster:
@@ -65,7 +67,7 @@ class Cluster:
         self.layout = layout
         self.wish = wish
         self.show = show
-        self.nodes = read_nodes(wish.manifests)
+        self.nodes, self.problems = read_nodes(wish.manifests)
         self.control = Control(layout, self.nodes, show.note)
         self.programs: dict[str, processes.Program] = {}
         self.stopped: set[str] = set()

@@ -38,6 +38,8 @@ class Wish:
     """`causeway node --pod-network`."""
     check: bool
     """End after the checks instead of staying up."""
+    command: str
+    """How to call `causeway` from any folder."""
 
 
 @dataclass(frozen=True)

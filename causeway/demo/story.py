@@ -81,6 +81,8 @@ async def chapters(folder: RunFolder, wish: Wish, show: Show, outcome: Outcome) 
 
 async def play(cluster: Cluster, show: Show, outcome: Outcome, began: float) -> None:
     show.network(cluster.layout, cluster.nodes)
+    for problem in cluster.problems:
+        show.note(problem)
     show.title("Up")
     await cluster.build()
     up = time.monotonic()
@@ -106,7 +108,7 @@ async def play(cluster: Cluster, show: Show, outcome: Outcome, began: float) -> 
 def invite(cluster: Cluster, show: Show) -> None:
     """Commands to try; every one of them works as it is printed."""
     layout, node = cluster.layout, cluster.nodes[0]
-    causeway = f"{sys.argv[0]} demo" + ("" if layout.name == DEFAULT_NAME else f" --name {layout.name}")
+    causeway = f"{cluster.wish.command} demo" + ("" if layout.name == DEFAULT_NAME else f" --name {layout.name}")
     outside = f"ip netns exec {layout.netns(INTERNET)}"
     pod = next((each for each in cluster.pods() if each.namespace == "shop"), None)
     groups = {
@@ -120,7 +122,7 @@ def invite(cluster: Cluster, show: Show) -> None:
         "From a pod": [f"ip netns exec {layout.pod_netns(pod.namespace, pod.name)} curl http://{CART_IP}/"]
         if pod
         else [],
-        "Why does it go there": explain_lines(layout, sys.argv[0], node.ip),
+        "Why does it go there": explain_lines(layout, cluster.wish.command, node.ip),
         "Change something": [
             f"{causeway} scale web 5",
             f"$EDITOR {layout.manifests}/shop.yaml",

@@ -68,7 +68,7 @@ async def explain(cluster: Cluster, show: Show) -> None:
     show.verdict(
         "the whole path, explained",
         wrong="" if done.status == 0 else f"status {done.status}: {done.err.strip() or 'it is not complete'}",
-        command=shlex.join([sys.argv[0], *wanted]),
+        command=f"{cluster.wish.command} {shlex.join(wanted)}",
         lines=done.out.splitlines(),
     )
 
