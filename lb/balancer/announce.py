@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from lb.balancer.elect import Claim, Verdict, addresses_of, endpoints_of, judge, node_refusal, refusal
+from lb.balancer.elect import Claim, Verdict, addresses_of, endpoints_of, internal_ips, judge, node_refusal, refusal
 from lb.balancer.heartbeat import PORT, Heartbeats
 from lb.balancer.pools import Address
 from lb.balancer.responder import Responder
@@ -149,7 +149,7 @@ class Announcer:
     def _nodes_changed(self) -> bool:
         nodes = sorted(self.store.all(Node), key=lambda node: node.metadata.name)
         refusals = {node.metadata.name: node_refusal(node) for node in nodes}
-        node_ips = {node.metadata.name: node.internal_ips for node in nodes}
+        node_ips = {node.metadata.name: internal_ips(node) for node in nodes}
         if node_ips != self._node_ips:
             own_changed = node_ips.get(self.node_name) != self._node_ips.get(self.node_name)
             self._node_ips = node_ips

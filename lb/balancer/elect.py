@@ -80,13 +80,19 @@ def endpoints_of(service: Service, slices: Sequence[EndpointSlice], family: int)
     return Endpoints(bool(nodes), frozenset(nodes - {""}))
 
 
+def internal_ips(node: Node) -> tuple[str, ...]:
+    """The node's InternalIPs as the kernel spells them; what is no address is left out."""
+    parsed = map(parse_address, node.internal_ips)
+    return tuple(dict.fromkeys(str(each) for each in parsed if each is not None))
+
+
 def node_refusal(node: Node) -> str | None:
     """Why this node never announces anything, by its Node object; None if it may."""
     if EXCLUDED_LABEL in node.labels:
         return f"has the label {EXCLUDED_LABEL}"
     if any(each.type == "NetworkUnavailable" and each.status == "True" for each in node.status.conditions):
         return "has the condition NetworkUnavailable"
-    if not node.internal_ips:
+    if not internal_ips(node):
         return "has no InternalIP"
     return None
 

@@ -19,9 +19,10 @@ from lb.cluster.connection import ApiFailed, Connection
 
 log = logging.getLogger(__name__)
 
-DURATION_SECONDS = 15
-RENEW_SECONDS = 2.0
-GIVE_UP_SECONDS = 10.0
+DURATION_SECONDS = 8
+"""So long nobody leads after a leader was killed; half of client-go's default."""
+RENEW_SECONDS = 1.5
+GIVE_UP_SECONDS = 5.0
 """Without a renewal for so long a leader stops: well before anybody else may begin."""
 
 

@@ -12,6 +12,7 @@ from lb.balancer.elect import (
     addresses_of,
     elect,
     endpoints_of,
+    internal_ips,
     judge,
     node_refusal,
     refusal,
@@ -147,6 +148,12 @@ def node(**more: Any) -> Node:
 def test_nodes_that_never_announce(found: Node, reason: str | None) -> None:
     refusal = node_refusal(found)
     assert refusal is None if reason is None else reason in (refusal or "")
+
+
+def test_internal_ips_are_spelled_as_the_kernel_does() -> None:
+    texts = ["FD00:0:0::0A", "fd00::a", "192.0.2.1", "nonsense"]
+    found = node(addresses=[{"type": "InternalIP", "address": each} for each in texts])
+    assert internal_ips(found) == ("fd00::a", "192.0.2.1")
 
 
 ANYWHERE = Endpoints(True, frozenset("abc"))
