@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -113,11 +113,12 @@ def run(layout: Layout, wish: Wish) -> int:
     """The demo from its lock to its last file; the exit status."""
     from causeway.demo.run_folder import RunFolder, Running
     from causeway.demo.show import Show
-    from causeway.demo.story import run_loop, tell
+    from causeway.demo.story import ending_signals, run_loop, tell
 
     show = Show()
     folder = RunFolder(layout)
-    with ended_by_signals():
+    numbers = ending_signals()
+    with ended_by(numbers):
         try:
             folder.acquire()
         except Running as error:
@@ -131,18 +132,18 @@ def run(layout: Layout, wish: Wish) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         finally:
-            with uninterrupted():
+            with uninterrupted(numbers):
                 folder.remove()
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything removed."""
+def ended_by(numbers: Iterable[signal.Signals]) -> Iterator[None]:
+    """These signals end the demo as Ctrl-C does: with everything removed."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
@@ -151,9 +152,8 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted(numbers: Iterable[signal.Signals]) -> Iterator[None]:
     """A second Ctrl-C must not leave half of it behind; clearing up takes a few seconds at most."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         signal.signal(number, signal.SIG_IGN)
     yield

@@ -38,12 +38,18 @@ def run_loop(telling: Coroutine[Any, Any, int]) -> int:
     return asyncio.run(telling)
 
 
+def ending_signals() -> list[signal.Signals]:
+    """What ends the demo, tidily. A terminal that goes does not if `nohup` said so."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    return found if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [*found, signal.SIGHUP]
+
+
 async def tell(folder: RunFolder, wish: Wish, show: Show) -> int:
     """The exit status: 0, or 1 if something failed, or 130 when it was interrupted before it was up."""
     outcome = Outcome()
     story = asyncio.create_task(chapters(folder, wish, show, outcome))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ending_signals():
         # Only the first: what ends the story must itself come to its end.
         loop.add_signal_handler(number, lambda: story.cancelling() or story.cancel())
     try:
