@@ -96,7 +96,7 @@ class Proxy:
         return "" if self.supervisor.serving else "no worker is up"
 
     async def run(self) -> bool:
-        """Serve until a signal asks for the end; return whether every request was finished. Raises what went wrong."""
+        """Serve until a signal asks for the end; return False if a second one cut it short. Raises what went wrong."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop.take, number.name)
@@ -161,10 +161,10 @@ class Proxy:
                 self.supervisor.end()
                 await drain
                 return False
-            if not drain.result():
-                log.warning("not every request was finished within %g s (--drain)", self.plan.drain_seconds)
-                return False
-            log.info("every request is finished")
+            if drain.result():
+                log.info("every request is finished")
+            else:
+                log.warning("requests were cut off: not finished within %g s (--drain)", self.plan.drain_seconds)
             return True
         finally:
             at_once.cancel()

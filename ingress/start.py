@@ -62,7 +62,7 @@ def start(
     listening: Listening,
     publisher: StatusPublisher | None = None,
 ) -> None:
-    """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if requests were cut off.
+    """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if a second signal cut it short.
 
     Raises click.ClickException (one line, exit code 1) for what cannot be opened.
     """

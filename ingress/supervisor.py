@@ -27,6 +27,7 @@ UNREAD_BYTES_MAX = 256 << 20
 QUICK_DEATH_SECONDS = 1.0
 RESTART_SECONDS_MAX = 5.0
 FAILED_STARTS_MAX = 5
+ENDING_SECONDS = 1.0
 STATS_SECONDS = 1.0
 
 Snapshot = Callable[[int], wire.Update]
@@ -236,9 +237,7 @@ class Supervisor:
             worker.take(message)
             if isinstance(message, wire.Applied):
                 self._applied(message)
-        # It has closed its end: if it still runs, it is of no use.
-        worker.process.kill()
-        await asyncio.to_thread(worker.process.wait)
+        await asyncio.to_thread(_collect, worker.process)
 
     def _applied(self, message: wire.Applied) -> None:
         for tell in self.on_refused if message.refused else ():
@@ -253,6 +252,15 @@ class Supervisor:
             tell(worker)
         if not self.workers:
             self._idle.set()
+
+
+def _collect(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a process that has closed its end; if it runs on all the same, it is of no use to anybody."""
+    try:
+        process.wait(timeout=ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _how(code: int | None) -> str:

@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -131,9 +132,16 @@ def end_with(supervisor_pid: int) -> None:
         sys.exit(1)
 
 
+def allow_many_connections() -> None:
+    """The soft limit of open files is 1024 on most systems, for programs that use select; each connection takes one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main() -> None:
     descriptor, supervisor_pid = int(sys.argv[1]), int(sys.argv[2])
     end_with(supervisor_pid)
+    allow_many_connections()
     # Ctrl-C and systemd signal the whole group; when to stop, and how fast, is for the supervisor to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

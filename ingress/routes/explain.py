@@ -171,8 +171,7 @@ def _endpoints_reason(backend: Backend) -> str:
     if backend.wrong:
         return f"503: {backend.wrong}" + (f" ({backend.advice})" if backend.advice else "")
     look = f"kubectl -n {backend.namespace} get endpointslices -l kubernetes.io/service-name={backend.service}"
-    why = f"none of {backend.total} is ready" if backend.total else "no EndpointSlice of the Service has one"
-    return f"503: {why}; look at: {look}"
+    return f"503: {backend.state}; look at: {look}"
 
 
 def _left_out(table: RoutingTable, name: str, chosen: HostTable | None) -> list[Step]:

@@ -70,7 +70,9 @@ class Backend(msgspec.Struct, frozen=True):
         """One line for people: "2 of 3 endpoints ready"."""
         if self.wrong:
             return self.wrong
-        return f"{len(self.endpoints)} of {self.total} endpoints ready" if self.total else "no endpoints"
+        if self.total:
+            return f"{len(self.endpoints)} of {self.total} endpoints ready"
+        return f"no EndpointSlice labelled kubernetes.io/service-name={self.service} has an endpoint for it"
 
 
 def backend_key(namespace: str, service: str, port: str) -> str:
