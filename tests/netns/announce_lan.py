@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -181,14 +180,26 @@ def winner(address: str, *candidates: str) -> str:
 class Ping:
     """A ping every 20 ms; how long it went without an answer."""
 
+    _ANSWER = re.compile(r"^\[([0-9.]+)\].*bytes from")
+
     def __init__(self, lan: Lan, address: str) -> None:
-        command = ("ping", "-D", "-i", "0.02", "-W", "1", "-w", "12", address)
-        self._process = lan.client.popen(*command, stdout=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
+        command = ("ping", "-D", "-i", "0.02", "-W", "1", "-w", "25", address)
+        environment = {**os.environ, "LC_ALL": "C"}
+        self._process = lan.client.popen(*command, stdout=subprocess.PIPE, env=environment, bufsize=1)
+        self._times: list[float] = []
+        self._read_until(0.0)
+
+    def _read_until(self, moment: float) -> None:
+        assert self._process.stdout is not None
+        while not self._times or self._times[-1] <= moment:
+            line = self._process.stdout.readline()
+            assert line, "ping has ended"
+            if found := self._ANSWER.match(line):
+                self._times.append(float(found[1]))
 
     def end(self) -> float:
-        """Stop; the longest time in seconds between two answers."""
-        self._process.send_signal(signal.SIGINT)
-        shown, _ = self._process.communicate(timeout=15)
-        times = [float(each) for each in re.findall(r"^\[([0-9.]+)\].*bytes from", shown, re.MULTILINE)]
-        assert len(times) > 10, shown
-        return max(later - earlier for earlier, later in itertools.pairwise(times))
+        """Wait for one more answer and stop; the longest time in seconds between two answers."""
+        self._read_until(time.time())
+        self._process.kill()
+        self._process.communicate()
+        return max(later - earlier for earlier, later in itertools.pairwise(self._times))
