@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 import yaml
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import kube_config
 from kubernetes.aio.config.config_exception import ConfigException
 from kubernetes.aio.config.incluster_config import (
     SERVICE_CERT_FILENAME,
@@ -60,7 +61,6 @@ def from_kubeconfig(file: Path) -> Load:
     _kubeconfig(file)
 
     async def load() -> Configuration:
-        # Keys given inline become files, as OpenSSL reads only those; they are gone once they have been read.
         configuration = Configuration()
         loader = _kubeconfig(file)
         try:
@@ -216,7 +216,14 @@ class Connection:
         async with self._opening:
             if self._client is None:
                 configuration = await self._load()
-                self._client = ApiClient(configuration)
+                try:
+                    self._client = ApiClient(configuration)
+                except OSError as error:  # ssl.SSLError is one, too
+                    raise BadCredentials(f"the certificates cannot be used: {error}") from None
+                finally:
+                    # Keys given inline were made into files, as OpenSSL reads only those. No public name removes
+                    # them before the process ends, and a process that is killed would leave them behind.
+                    kube_config._cleanup_temp_files()
                 self._opened_at = time.monotonic()
             return self._client
 
