@@ -143,7 +143,7 @@ class Cluster:
     async def start_program(self, name: str) -> None:
         place, argv = self.program(name)
         environment = {"POD_NAME": "server"} if name == "server" else {}
-        self.programs[name] = await processes.start(self.layout, name, self.layout.netns(place), argv, environment)
+        self.programs[name] = await processes.start(self.layout, name, self.layout.netns(place), argv, env=environment)
         self.stopped.discard(name)
 
     async def start_programs(self) -> None:

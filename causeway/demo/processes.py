@@ -51,7 +51,7 @@ class Program:
 
 
 async def start(
-    layout: Layout, name: str, netns: str, argv: Sequence[str], env: Mapping[str, str] | None = None
+    layout: Layout, name: str, netns: str, argv: Sequence[str], *, env: Mapping[str, str] | None = None
 ) -> Program:
     """Start a program inside a namespace; output is appended to logs/NAME.log."""
     log = layout.logs / f"{name}.log"

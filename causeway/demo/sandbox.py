@@ -122,7 +122,7 @@ class Sandbox:
         variables |= {"CAUSEWAY_MANIFESTS": str(self.layout.manifests), "CONTAINER_NAME": container.name}
         argv = [*ENTRYPOINTS[image], *expand(container.args, variables)]
         name = f"{self.placement.pod.namespace}-{self.placement.pod.name}-{container.name}"
-        return await processes.start(self.layout, name, self.netns, argv, variables)
+        return await processes.start(self.layout, name, self.netns, argv, env=variables)
 
     async def until_ready(self, container: ContainerTemplate) -> None:
         probe = container.readiness_probe.http_get if container.readiness_probe else None
