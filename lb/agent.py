@@ -30,6 +30,7 @@ from lb.files import replace_file
 from lb.network.node import NodeNetwork
 from lb.network.pod import Mode
 from lb.network.routes import Route
+from lb.network.rules import HostPort, host_ports_of
 from lb.reconcile import reconcile_forever
 from lb.service.dataplane import ServiceDataplane
 from lb.service.vips import Network
@@ -108,7 +109,12 @@ class Agent:
         self.socket = options.run_dir / SOCKET_NAME
         self.records = AttachmentStore(options.run_dir / ATTACHMENTS_NAME)
         self.network = NodeNetwork(
-            opened.store, options.node, mode=options.mode, uplink=options.uplink, pod_routes=self.pod_routes
+            opened.store,
+            options.node,
+            mode=options.mode,
+            uplink=options.uplink,
+            pod_routes=self.pod_routes,
+            host_ports=self.host_ports,
         )
         self.cni = CniServer(self.network, self.records)
         self.services_ready = asyncio.Event()
@@ -141,6 +147,13 @@ class Agent:
             if record.mode == "routed":
                 for each in record.addresses:
                     yield Route(ipaddress.ip_network(each), None, record.host_interface)
+
+    def host_ports(self) -> Iterator[HostPort]:
+        for record in self.records:
+            for each in record.ports:
+                yield from host_ports_of(
+                    record.addresses, each.host_port, each.container_port, each.protocol, each.host_ip
+                )
 
     async def _run_network(self) -> None:
         async def apply(keys: Sequence[Key] | None) -> None:

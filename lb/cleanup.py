@@ -9,7 +9,7 @@ from lb.agent import ATTACHMENTS_NAME, INSTALLED_NAME, locked
 from lb.cluster.store import ObjectStore
 from lb.cni.attachments import AttachmentStore
 from lb.cni.recover import recover
-from lb.network import kernel_routes, masquerade, nft, sysctl, vxlan
+from lb.network import kernel_routes, nft, rules, sysctl, vxlan
 from lb.network.attach import detach_with
 from lb.network.netlink import IPRoute, index_of, on_thread
 from lb.network.pod import BRIDGE
@@ -28,10 +28,10 @@ async def clean_up(run_dir: Path) -> list[str]:
         await asyncio.to_thread(recover, records)
         removed += await on_thread(lambda netlink: _remove_from_kernel(netlink, records))
         for version in _versions():
-            family = masquerade.FAMILIES[version]
-            if await nft.has_table(family, masquerade.TABLE):
-                await nft.load(masquerade.removal([version]))
-                removed.append(f"nftables table {family} {masquerade.TABLE}")
+            family = rules.FAMILIES[version]
+            if await nft.has_table(family, rules.TABLE):
+                await nft.load(rules.removal([version]))
+                removed.append(f"nftables table {family} {rules.TABLE}")
             if await nft.has_table(family, SERVICES_TABLE):
                 ServiceDataplane(ObjectStore(), "").delete_tables()
                 removed.append(f"nftables table {family} {SERVICES_TABLE}")

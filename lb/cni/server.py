@@ -19,7 +19,9 @@ from lb.cni.attachments import AttachmentStore, PortRecord, Record
 from lb.cni.spec import Attachment, Call, CniError
 from lb.ipam import PoolExhausted, allocate
 from lb.network import attach
+from lb.network.conntrack import forget_udp
 from lb.network.netlink import NetlinkError, NoSuchNamespace, is_own_namespace
+from lb.network.nft import NftFailed
 from lb.network.node import NodeNetwork
 from lb.network.pod import DEFAULT_ROUTE, Mode, PodLink, host_interface, plan_link
 from lb.network.sysctl import SysctlRefused
@@ -148,18 +150,29 @@ class CniServer:
             raise CniError(spec.POOL_EXHAUSTED, str(error), "end pods, or give the Node a larger podCIDR") from None
         attached = (call.attachment.container, call.attachment.ifname)
         link = plan_link(
-            attached, call.netns, mode=network.mode, addresses=addresses, pools=network.pools, mtu=network.pod_mtu
+            attached,
+            call.netns,
+            mode=network.mode,
+            addresses=addresses,
+            pools=network.pools,
+            mtu=network.pod_mtu,
+            host_ports=bool(call.port_mappings),
         )
-        self._remember(call, link)
+        record = self._remember(call, link)
         try:
             await asyncio.to_thread(attach.attach, link)
+            try:
+                await self._apply_host_ports(record)
+            except BaseException:
+                await asyncio.to_thread(attach.detach, link.host_interface)
+                raise
         except BaseException as error:
             self.records.remove(call.attachment)
             raise _as_cni_error(error) from error
         log.info("ADD %s %s: %s", call.attachment.container[:12], call.pod, ", ".join(map(str, addresses)))
         return _result(link).body(call.version)
 
-    def _remember(self, call: Call, link: PodLink) -> None:
+    def _remember(self, call: Call, link: PodLink) -> Record:
         record = Record(
             container=call.attachment.container,
             ifname=call.attachment.ifname,
@@ -178,6 +191,15 @@ class CniServer:
         except OSError as error:
             said = f"the allocation cannot be written to {self.records.folder}: {error.strerror}"
             raise CniError(spec.INPUT_OUTPUT, said, "free some space there") from None
+        return record
+
+    async def _apply_host_ports(self, record: Record) -> None:
+        """After the record has come or gone. Raises NftFailed."""
+        if record.ports:
+            await self.network.apply_host_ports()
+        for each in record.ports:
+            if each.protocol == "udp":
+                await forget_udp(each.host_port)
 
     async def _check(self, call: Call) -> None:
         record = self.records.get(call.attachment)
@@ -201,10 +223,13 @@ class CniServer:
             await asyncio.to_thread(attach.detach, name)
         except NetlinkError as error:
             raise _as_cni_error(error) from error
-        if self.records.get(attachment) is not None:
-            log.info("DEL %s", attachment.container[:12])
-        # Last: what is in the kernel has its record.
+        record = self.records.get(attachment)
+        # What is in the kernel has its record; host ports are repaired by the next full pass.
         self.records.remove(attachment)
+        if record is not None:
+            log.info("DEL %s %s", attachment.container[:12], record.pod)
+            with contextlib.suppress(NftFailed):
+                await self._apply_host_ports(record)
 
     async def _collect(self, valid: frozenset[Attachment]) -> None:
         failed = []
@@ -254,7 +279,7 @@ def _as_cni_error(error: BaseException) -> BaseException:
             return CniError(spec.ALREADY_ATTACHED, str(error), "DEL it first")
         case NoSuchNamespace():
             return CniError(spec.BAD_NETNS, str(error))
-        case NetlinkError() | SysctlRefused() | OSError():
+        case NetlinkError() | SysctlRefused() | NftFailed() | OSError():
             return CniError(spec.NETWORK_FAILED, f"the kernel refused: {error}", "see the agent's log")
     return error
 

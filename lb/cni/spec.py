@@ -269,9 +269,19 @@ def _port_mappings(config: Mapping[str, Any]) -> tuple[PortMapping, ...]:
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CniError(BAD_CONFIG, f"{place}: {type(error).__name__}: {error}") from None
+        if mapping.host_ip and not _is_address(mapping.host_ip):
+            raise CniError(BAD_CONFIG, f"{place}: hostIP {mapping.host_ip!r} is not an address")
         if not 0 < mapping.host_port < 65536 or not 0 < mapping.container_port < 65536:
             raise CniError(BAD_CONFIG, f"{place}: ports must be 1 to 65535")
         if mapping.protocol not in ("tcp", "udp", "sctp"):
             raise CniError(BAD_CONFIG, f"{place}: protocol {mapping.protocol!r} is not tcp, udp or sctp")
         found.append(mapping)
     return tuple(found)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -9,7 +9,7 @@ Where to look:
     routes.py         which routes lead to the other nodes' pods                          pure
     kernel_routes.py  putting them
     vxlan.py          the tunnel to nodes that share no network with this one
-    masquerade.py     the nftables text: what leaves the cluster gets the node's address  pure
+    rules.py          the nftables text: masquerade to the outside, host ports            pure
     nft.py            loading it
     uplink.py         how this node is connected
     netlink.py        rtnetlink in any namespace, on threads

@@ -112,6 +112,8 @@ def _configure_host(netlink: IPRoute, link: PodLink) -> None:
         netlink.link("set", index=index, master=index_of(netlink, BRIDGE))
         # Hairpin: a pod that reaches itself through its Service comes back out of the port it went in by.
         netlink.brport("set", index=index, mode=1)
+        if link.host_ports:
+            sysctl.ensure(f"ipv4/conf/{BRIDGE}/route_localnet", "1")
         netlink.link("set", index=index, state="up", ifalias=link.alias)
         return
     name = link.host_interface
@@ -119,6 +121,9 @@ def _configure_host(netlink: IPRoute, link: PodLink) -> None:
     sysctl.ensure(f"ipv4/neigh/{name}/proxy_delay", "0")
     # Strict: a pod cannot send with an address that is not its own.
     sysctl.ensure(f"ipv4/conf/{name}/rp_filter", "1")
+    if link.host_ports:
+        # Answers to 127.0.0.1, which asked by a host port, come in here (lb/network/rules.py guards what else would).
+        sysctl.ensure(f"ipv4/conf/{name}/route_localnet", "1")
     netlink.link("set", index=index, state="up", ifalias=link.alias)
     for each in link.addresses:
         family = FAMILY[each.version]

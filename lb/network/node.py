@@ -1,4 +1,4 @@
-"""Keeps one node's pod network equal to the store: settings, routes to the other nodes' pods, masquerade.
+"""Keeps one node's pod network equal to the store: settings, routes to the other nodes' pods, rules.
 
 Level-triggered (lb/reconcile.py). A full pass reads the kernel and repairs whatever differs, an earlier agent's stale
 routes and a route that somebody deleted alike; a change of one Node touches that Node's routes and set elements only.
@@ -13,7 +13,7 @@ from lb.cluster.objects import Key, Node
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.ipam import IPAddress, Pool, pools_of
-from lb.network import kernel_routes, masquerade, nft, sysctl, vxlan
+from lb.network import kernel_routes, nft, rules, sysctl, vxlan
 from lb.network.bridge import ensure_bridge, remove_unused_bridge
 from lb.network.netlink import IPRoute, NetlinkError, on_thread
 from lb.network.pod import Mode
@@ -23,7 +23,7 @@ from lb.reconcile import ApplyFailed
 
 log = logging.getLogger(__name__)
 
-NO_SETS = masquerade.Sets()
+NO_SETS = rules.Sets()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Settled:
     claims: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     routes: tuple[Route, ...] = ()
     peer: Peer | None = None
-    sets: masquerade.Sets = NO_SETS
+    sets: rules.Sets = NO_SETS
 
 
 class NodeNetwork:
-    """The network of the node called `name`. `pod_routes` gives the routes to the pods attached here."""
+    """The network of the node called `name`. `pod_routes` and `host_ports` say what the pods attached here need."""
 
     def __init__(
         self,
@@ -47,12 +47,14 @@ class NodeNetwork:
         mode: Mode = "routed",
         uplink: str = "",
         pod_routes: Callable[[], Iterable[Route]] = tuple,
+        host_ports: Callable[[], Iterable[rules.HostPort]] = tuple,
     ) -> None:
         self.store = store
         self.name = name
         self.mode: Mode = mode
         self.uplink_wanted = uplink
         self.pod_routes = pod_routes
+        self.host_ports = host_ports
         self.versions = (4, 6) if sysctl.has_ipv6() else (4,)
         self.ready = asyncio.Event()
         """Set when the first full pass is done: from then on pods can be attached."""
@@ -61,20 +63,30 @@ class NodeNetwork:
         self.problems = Problems()
         self._grants = Grants()
         self._settled: dict[str, Settled] = {}
-        self._in_kernel: masquerade.Sets | None = None
+        self._in_kernel: rules.Sets | None = None
+        self._changing = asyncio.Lock()
         self._bridge = False
         self._waiting_for = ""
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring these Nodes (None: everything) in line. Raises ApplyFailed; idempotent."""
-        try:
-            if keys is None or self.uplink is None or self._own_changed(keys):
-                await self._apply_all()
-            else:
-                await self._apply_some(keys)
-        except (NetlinkError, OSError, NoUplink, sysctl.SysctlRefused, nft.NftFailed) as error:
-            self._in_kernel = None  # not known any more: the next pass loads everything
-            raise ApplyFailed(f"pod network: {error}") from error
+        async with self._changing:
+            try:
+                if keys is None or self.uplink is None or self._own_changed(keys):
+                    await self._apply_all()
+                else:
+                    await self._apply_some(keys)
+            except (NetlinkError, OSError, NoUplink, sysctl.SysctlRefused, nft.NftFailed) as error:
+                self._in_kernel = None  # not known any more: the next pass loads everything
+                raise ApplyFailed(f"pod network: {error}") from error
+
+    async def apply_host_ports(self) -> None:
+        """Bring the rules in line with `host_ports` now. Raises NftFailed."""
+        async with self._changing:
+            if self._in_kernel is not None:
+                wanted = self._sets()
+                await nft.load(rules.changes(self._in_kernel, wanted, self.versions))
+                self._in_kernel = wanted
 
     @property
     def pod_mtu(self) -> int:
@@ -119,11 +131,11 @@ class NodeNetwork:
         wanted = [route for each in self._settled.values() for route in each.routes]
         remove, put = difference(present, [*wanted, *self.pod_routes()])
         await self._change_routes(remove, put)
-        sets = _union(each.sets for each in self._settled.values())
+        sets = self._sets()
         if self._in_kernel is None or not await self._has_tables():
-            await nft.load(masquerade.ruleset(sets, self.versions))
+            await nft.load(rules.ruleset(sets, self.versions))
         else:
-            await nft.load(masquerade.changes(self._in_kernel, sets, self.versions))
+            await nft.load(rules.changes(self._in_kernel, sets, self.versions))
         self._in_kernel = sets
         if not self.ready.is_set():
             networks = ", ".join(str(pool.network) for pool in pools)
@@ -180,8 +192,8 @@ class NodeNetwork:
 
     async def _has_tables(self) -> bool:
         for version in self.versions:
-            if not await nft.has_table(masquerade.FAMILIES[version], masquerade.TABLE):
-                log.warning("table %s %s was gone; loading it again", masquerade.FAMILIES[version], masquerade.TABLE)
+            if not await nft.has_table(rules.FAMILIES[version], rules.TABLE):
+                log.warning("table %s %s was gone; loading it again", rules.FAMILIES[version], rules.TABLE)
                 return False
         return True
 
@@ -212,8 +224,8 @@ class NodeNetwork:
         old = [route for each in before.values() for route in each.routes]
         new = [route for each in now for route in each.routes]
         await self._change_routes(*difference(old, new))
-        sets = _union(each.sets for each in self._settled.values())
-        await nft.load(masquerade.changes(self._in_kernel or NO_SETS, sets, self.versions))
+        sets = self._sets()
+        await nft.load(rules.changes(self._in_kernel or NO_SETS, sets, self.versions))
         self._in_kernel = sets
 
     def _settle(self, node: Node, problems: Iterable[Problem] = ()) -> Settled:
@@ -231,8 +243,17 @@ class NodeNetwork:
         local = networks if own else ()
         # Between here and a node behind the tunnel there are routers that know no pod.
         near = () if paths.peer else addresses_of(node)
-        sets = masquerade.Sets(frozenset(local), frozenset(networks), frozenset(near))
+        sets = rules.Sets(frozenset(local), frozenset(networks), frozenset(near))
         return Settled(_claims(node), paths.routes, paths.peer, sets)
+
+    def _sets(self) -> rules.Sets:
+        settled = list(self._settled.values())
+        return rules.Sets(
+            local=frozenset(network for each in settled for network in each.sets.local),
+            cluster=frozenset(network for each in settled for network in each.sets.cluster),
+            nodes=frozenset(address for each in settled for address in each.sets.nodes),
+            ports=tuple(self.host_ports()),
+        )
 
     def _sources(self) -> dict[int, IPAddress]:
         return {pool.network.version: pool.gateway for pool in self.pools}
@@ -272,14 +293,3 @@ def _claims(node: Node) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _peers(settled: Iterable[Settled]) -> list[Peer]:
     return [each.peer for each in settled if each.peer is not None]
-
-
-def _union(sets: Iterable[masquerade.Sets]) -> masquerade.Sets:
-    local: set[object] = set()
-    cluster: set[object] = set()
-    nodes: set[IPAddress] = set()
-    for each in sets:
-        local |= each.local
-        cluster |= each.cluster
-        nodes |= each.nodes
-    return masquerade.Sets(frozenset(local), frozenset(cluster), frozenset(nodes))  # type: ignore[arg-type]

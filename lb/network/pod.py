@@ -62,6 +62,8 @@ class PodLink:
     mtu: int
     addresses: tuple[PodAddress, ...]
     alias: str
+    host_ports: bool = False
+    """Whether ports of the node lead to it."""
 
     def of_version(self, version: int) -> PodAddress | None:
         return next((each for each in self.addresses if each.version == version), None)
@@ -75,6 +77,7 @@ def plan_link(
     addresses: Sequence[IPAddress],
     pools: Sequence[Pool],
     mtu: int,
+    host_ports: bool = False,
 ) -> PodLink:
     """Plan the attachment of (container id, interface name) with these addresses, each from one of `pools`."""
     names = digest(attached)
@@ -89,6 +92,7 @@ def plan_link(
         mtu=mtu,
         addresses=tuple(_pod_address(each, mode, pools) for each in addresses),
         alias=alias(attached, addresses),
+        host_ports=host_ports,
     )
 
 
