@@ -160,7 +160,13 @@ def ingress(
         controllers=controller_class, annotation_classes=ingress_class, classless=watch_ingress_without_class
     )
     addresses = [each.strip() for each in (publish_status_address or "").split(",") if each.strip()]
-    opened = open_source(None, kubeconfig, kinds=KINDS)
+    try:
+        opened = open_source(None, kubeconfig, kinds=KINDS)
+    except click.UsageError:
+        if kubeconfig is not None:
+            raise
+        advice = "give --kubeconfig FILE, or run in a pod with a service account"
+        raise click.UsageError(f"no API server to read from: {advice}") from None
     publisher = StatusPublisher(opened.status, addresses) if addresses else None
     start(opened.store, opened.source, selection, Listening(**listening), publisher)
 

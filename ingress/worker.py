@@ -99,6 +99,7 @@ class Worker:
         while engine.connections:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
         self.say(wire.Drained())
+        self.writer.close()  # and with it ends run()
 
     def say(self, message: wire.Upward) -> None:
         self.writer.write(wire.encode(message))
