@@ -68,7 +68,10 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[clusters.Cluster]:
             clusters.prepare(folder, say, baseline=BASELINE)
             up = clusters.Cluster(folder, 2, baseline=BASELINE)
             try:
-                up.start(say)
+                try:
+                    up.start(say)
+                except (RuntimeError, TimeoutError) as error:
+                    pytest.exit(f"the cluster did not come up: {error}\n{up.diagnosis()}", FAILED)
                 yield up
             finally:
                 if os.environ.get("CAUSEWAY_E2E_KEEP") != "1":

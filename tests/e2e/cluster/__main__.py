@@ -1,4 +1,4 @@
-"""A cluster by hand: python -m tests.e2e.cluster build|up|down (`up` stays until Ctrl-C)."""
+"""A cluster by hand: python -m tests.e2e.cluster build|up|down (`up` stays until Ctrl-C, even if it is not complete)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ def up(baseline: bool, nodes: int) -> None:
         clusters.prepare(folder, click.echo, baseline=baseline)
         cluster = clusters.Cluster(folder, nodes, baseline=baseline)
         try:
-            cluster.start(click.echo)
+            try:
+                cluster.start(click.echo)
+            except (RuntimeError, TimeoutError) as error:
+                click.echo(f"the cluster did not come up: {error}\n{cluster.diagnosis()}")
             inside = f"nsenter --net=/run/netns/{layout.CONTROL}"
             click.echo(f"{inside} kubectl --kubeconfig {folder}/run/admin.kubeconfig get pods -A")
             click.echo(f"client outside: nsenter --net=/run/netns/{layout.CLIENT}")

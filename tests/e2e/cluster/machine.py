@@ -62,6 +62,7 @@ state = "{node.sockets}/containerd"
 [plugins."io.containerd.cri.v1.runtime".cni]
   bin_dirs = ["{node.cni_bin}"]
   conf_dir = "{node.cni_conf}"
+  use_internal_loopback = true
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]

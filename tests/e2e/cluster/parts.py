@@ -70,6 +70,7 @@ def _agent_flags(node: layout.Node) -> list[str]:
         f"--run-dir={node.sockets}/causeway",
         f"--cni-bin-dir={node.cni_bin}",
         f"--cni-conf-dir={node.cni_conf}",
+        f"--service-cidr={layout.SERVICE_NETWORK}",
     ]
 
 
@@ -95,7 +96,7 @@ class Baseline:
     def start(self, kubectl: Kubectl) -> None:
         ranges = {node.name: _pod_range(kubectl, node) for node in self._nodes}
         for node in self._nodes:
-            for plugin in ("ptp", "host-local", "portmap", "loopback"):
+            for plugin in ("ptp", "host-local", "portmap"):
                 shutil.copy(f"/usr/lib/cni/{plugin}", node.cni_bin)
             for other in self._nodes:
                 if other != node:
