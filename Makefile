@@ -11,10 +11,10 @@ DEBIAN := build-essential libssl-dev python3-dev python3-venv \
 	iproute2 nftables conntrack iputils-ping iputils-arping tcpdump curl procps openssl
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format e2e clean
+.PHONY: help venv demo test lint format e2e bench bench-full clean
 
 help:  ## print this
-	@awk -F ':.*##' '/^[a-z0-9-]+:.*##/ {printf "  make %-8s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##' '/^[a-z0-9-]+:.*##/ {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(VENV)/ready  ## make .venv with everything in it: .venv/bin/causeway, .venv/bin/causeway-cni
 
@@ -35,6 +35,12 @@ format: venv  ## let ruff write the sources its way
 
 e2e: venv  ## the same path on real Kubernetes, built from Go modules (root, Go)
 	$(BIN)/python -m pytest tests/e2e --e2e -q $(PYTEST_FLAGS)
+
+bench: venv  ## CPU per request beside nginx and haproxy, the quick set
+	$(BIN)/causeway bench peers
+
+bench-full: venv  ## the same, everything
+	$(BIN)/causeway bench peers --full
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) build dist *.egg-info

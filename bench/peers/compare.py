@@ -1,0 +1,129 @@
+"""A whole comparison: certificates made, endpoint and proxies started, every work measured, results gathered."""
+
+import asyncio
+import platform
+import random
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.peers.configs import Place
+from bench.peers.debian import Unavailable
+from bench.peers.process import STARTERS, Peer, PeerFailed, free_port, start, start_endpoint, verify
+from bench.peers.rounds import Bursts, measure
+from bench.peers.work import Work
+
+REFERENCE = "nginx"
+
+
+def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: Callable[[str], None]) -> dict[str, Any]:
+    """Measure each work with each proxy. A proxy that cannot be had is left out, one that fails at a work has an error
+    there, never a number."""
+    result: dict[str, Any] = {"machine": machine(), "bursts": asdict(bursts), "works": {}, "left_out": {}}
+    with tempfile.TemporaryDirectory(prefix="causeway-bench-", dir="/dev/shm") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        make_certificate(folder)
+        endpoint = start_endpoint(folder / "endpoint", 0)
+        try:
+            for work in works:
+                peers, errors = start_all(work, names, folder, endpoint.port, result["left_out"])
+                try:
+                    result["works"][work.name] = measured(work, peers, errors, endpoint, bursts, told)
+                finally:
+                    for peer in peers:
+                        peer.stop()
+        finally:
+            endpoint.stop()
+    return result
+
+
+def start_all(
+    work: Work, names: Sequence[str], folder: Path, endpoint_port: int, left_out: dict[str, str]
+) -> tuple[list[Peer], dict[str, str]]:
+    """Start and verify every proxy; what fails is told by name."""
+    peers: list[Peer] = []
+    errors: dict[str, str] = {}
+    for name in names:
+        place = Place(
+            folder=str(folder / f"{work.name}-{name}"), port=free_port(), endpoint_port=endpoint_port,
+            certificate=str(folder / "tls.crt"), key=str(folder / "tls.key"),
+        )  # fmt: skip
+        try:
+            peer = start(name, work, place, 1)
+        except Unavailable as error:
+            left_out[name] = str(error)
+            continue
+        try:
+            verify(peer)
+        except PeerFailed as error:
+            errors[name] = str(error)
+            peer.stop()
+        else:
+            peers.append(peer)
+    return peers, errors
+
+
+def measured(
+    work: Work, peers: list[Peer], errors: dict[str, str], endpoint: Peer, bursts: Bursts, told: Callable[[str], None]
+) -> dict[str, Any]:
+    """One work's result: summaries by peer, or the error that made an end of it."""
+    entry: dict[str, Any] = {"about": work.about, "errors": errors}
+    try:
+        found = asyncio.run(measure(work, peers, endpoint, bursts, told))
+    except PeerFailed as error:
+        entry["errors"] = {**errors, "run": str(error)}
+        return entry
+    reference = REFERENCE if any(peer.name == REFERENCE for peer in peers) else peers[0].name
+    return {**entry, "reference": reference, "rejected": found.rejected, "peers": found.summary(reference)}
+
+
+def make_certificate(folder: Path) -> None:
+    """A P-256 certificate for every host, as most sites have one."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "7",
+         "-subj", "/CN=bench", "-addext", "subjectAltName=DNS:*.example.com,IP:127.0.0.1",
+         "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        "",
+    )
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cpu": model,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def shuffled_seed() -> int:
+    return random.SystemRandom().randrange(1 << 30)
+
+
+def table(result: dict[str, Any]) -> str:
+    """The result as a Markdown table: CPU per request relative to the reference, quartiles in brackets."""
+    names = [name for name in STARTERS if any(name in work.get("peers", {}) for work in result["works"].values())]
+    lines = ["| work | " + " | ".join(names) + " | rounds |", "|---|" + "---|" * (len(names) + 1)]
+    for name, work in result["works"].items():
+        cells = [cell(work, peer) for peer in names]
+        kept = next((each["rounds"] for each in work.get("peers", {}).values()), 0)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {kept} |")
+    return "\n".join(lines)
+
+
+def cell(work: dict[str, Any], peer: str) -> str:
+    found = work.get("peers", {}).get(peer)
+    if found is None:
+        return "failed" if peer in work["errors"] or "run" in work["errors"] else "-"
+    low, high = found["ratio_quartiles"]
+    return f"**{found['ratio']:.2f}** ({low:.2f}-{high:.2f}), {found['cpu_us']:.0f} us"
