@@ -14,6 +14,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import watchfiles
 
@@ -39,6 +40,8 @@ FRESH_SECONDS = 0.25
 RACY_SECONDS = 0.05
 """A file written so shortly before it was read may change again without its times showing it."""
 RESCAN_SECONDS = 30.0
+FILES_AT_ONCE = 50
+"""Read in one go beside the loop, before their objects go into the store."""
 POLL_SECONDS = 1.0
 WATCH_AGAIN_POLLS = 60
 """Where the kernel refuses to watch: how often to look, and after how many looks to ask it again."""
@@ -46,6 +49,15 @@ WATCH_AGAIN_POLLS = 60
 Signature = tuple[int, int, int, int]
 """Device, inode, modification time in ns, size: what changes when a file is written to or replaced."""
 _UNSURE: Signature = (0, 0, 0, 0)
+
+
+class _Unreadable(NamedTuple):
+    reason: str
+    advice: str
+
+
+_Reading = tuple[list[Placed] | _Unreadable | None, Signature]
+"""What a file holds, why that cannot be read, or None if there is no such file; and its signature when it was read."""
 
 
 class FolderUnreadable(Exception):
@@ -66,12 +78,15 @@ class ManifestFolder:
         self._state = FolderState(store, self.problems, prefix)
         self._signatures: dict[str, Signature] = {}
         self._recheck: set[str] = set()
+        self._closed: dict[str, str] = {}
 
     def load(self) -> None:
         """Read everything now, without watching. Raises FolderUnreadable."""
         self.require()
-        for path in sorted(self._differences()):
-            self._take(path, *_read(self.folder / path, {}, _check_of(path)))
+        differences = self._differences()
+        self._judge_folders()
+        for path in sorted(differences):
+            self._take(path, _read(self.folder / path, self._state.known(path), _check_of(path)))
 
     async def run(self) -> None:
         """Read everything, then follow changes until cancelled. Raises FolderUnreadable, at the start only."""
@@ -94,14 +109,19 @@ class ManifestFolder:
         """Read what has changed: among these paths, or anywhere."""
         if paths is None:
             self._recheck |= await asyncio.to_thread(self._differences)
+            _log(self._judge_folders())
             paths = self._recheck
-        for path in sorted(paths):
-            self._recheck.discard(path)
+        ordered = sorted(paths)
+        self._recheck.difference_update(ordered)
+        for start in range(0, len(ordered), FILES_AT_ONCE):
+            several = [(path, self._state.known(path)) for path in ordered[start : start + FILES_AT_ONCE]]
             # Reading is done beside the loop, so that a large file does not hold up what else runs in it.
-            read = await asyncio.to_thread(_read, self.folder / path, dict(self._state.known(path)), _check_of(path))
-            _log(self._take(path, *read))
+            for path, reading in await asyncio.to_thread(_read_several, self.folder, several):
+                _log(self._take(path, reading))
 
-    def _take(self, path: str, placed: "list[Placed] | _Unreadable | None", signature: Signature) -> Iterable[Problem]:
+    def _take(self, path: str, reading: _Reading) -> Iterable[Problem]:
+        """Bring a file that was read into the store; return what is newly wrong."""
+        placed, signature = reading
         age = time.time() - signature[2] / 1e9
         if placed is None:
             self._signatures.pop(path, None)
@@ -118,9 +138,17 @@ class ManifestFolder:
         """Paths that are new, gone or not as they were when last read."""
         if not self.folder.is_dir():  # taken away while we run: what was there stays until it is back
             return set()
-        there = dict(_walk(self.folder, "", set()))
+        closed: dict[str, str] = {}
+        there = dict(_walk(self.folder, "", set(), closed))
+        self._closed = closed
         changed = {path for path, signature in there.items() if self._signatures.get(path) != signature}
-        return changed | (self._signatures.keys() - there.keys())
+        gone = self._signatures.keys() - there.keys()
+        return changed | {path for path in gone if not path.startswith(tuple(closed))}
+
+    def _judge_folders(self) -> Iterable[Problem]:
+        reason, advice = "the folder cannot be read: {}; what was in it stays in use", "check its permissions"
+        found = [Problem(f"{self.folder}/{path}", "", reason.format(why), advice) for path, why in self._closed.items()]
+        return self.problems.replace("closed folders", found)
 
     def require(self) -> None:
         """Raises FolderUnreadable unless the folder is there and may be read."""
@@ -205,11 +233,6 @@ class ManifestFolder:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
-class _Unreadable:
-    def __init__(self, reason: str, advice: str) -> None:
-        self.reason, self.advice = reason, advice
-
-
 def _is_manifest(path: str) -> bool:
     """True for what is read: hidden files and folders, editors' backups and swap files are not."""
     *folders, name = path.split("/")
@@ -220,13 +243,17 @@ def _is_manifest(path: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith("#") and name not in NOT_OBJECTS
 
 
-def _walk(root: Path, below: str, seen: set[tuple[int, int]]) -> Iterable[tuple[str, Signature]]:
-    """Yield (path, signature) of all manifests. Links are followed, except into folders we are in already (`seen`)."""
+def _walk(
+    root: Path, below: str, seen: set[tuple[int, int]], closed: dict[str, str]
+) -> Iterable[tuple[str, Signature]]:
+    """Yield (path, signature) of all manifests. Links are followed, except into folders we are in already (`seen`).
+
+    closed: gets the sub-folders that cannot be read, and why.
+    """
     try:
         entries = list(os.scandir(root / below))
     except OSError as error:
-        if below:
-            log.warning("%s cannot be read: %s", root / below, error.strerror)
+        closed[below] = error.strerror or str(error)
         return
     for entry in entries:
         path = f"{below}{entry.name}"
@@ -237,7 +264,7 @@ def _walk(root: Path, below: str, seen: set[tuple[int, int]]) -> Iterable[tuple[
         if stat.S_ISDIR(found.st_mode):
             hidden = entry.name.startswith(".") and path != STATUS_FOLDER
             if not hidden and (found.st_dev, found.st_ino) not in seen:
-                yield from _walk(root, f"{path}/", seen | {(found.st_dev, found.st_ino)})
+                yield from _walk(root, f"{path}/", seen | {(found.st_dev, found.st_ino)}, closed)
         elif stat.S_ISREG(found.st_mode) and _is_manifest(path):
             yield path, _signature(found)
 
@@ -254,9 +281,11 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _read(
-    full: Path, known: Mapping[str, Document], check: Check
-) -> "tuple[list[Placed] | _Unreadable | None, Signature]":
+def _read_several(folder: Path, paths: Iterable[tuple[str, Mapping[str, Document]]]) -> list[tuple[str, _Reading]]:
+    return [(path, _read(folder / path, known, _check_of(path))) for path, known in paths]
+
+
+def _read(full: Path, known: Mapping[str, Document], check: Check) -> _Reading:
     """Read one file: its documents, why it cannot be read, or None if it is not there."""
     signature = _UNSURE
     try:

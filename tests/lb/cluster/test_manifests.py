@@ -272,3 +272,18 @@ def test_endpoints_on_loopback_are_as_good_as_any(tmp_path: Path) -> None:
     found.source.load()
     assert found.problems == []
     assert found.store.count(EndpointSlice) == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_sub_folder_that_is_closed_keeps_what_was_in_it(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.yaml").write_text(service())
+    found = Watched(tmp_path)
+    found.source.load()
+    (tmp_path / "sub").chmod(0)
+    try:
+        found.source.load()
+    finally:
+        (tmp_path / "sub").chmod(0o755)
+    assert found.port() == 80
+    assert "DIR/sub/: the folder cannot be read: Permission denied" in found.problems[0]
