@@ -88,6 +88,9 @@ class TablePlan:
 
     def __init__(self, family: Family) -> None:
         self.family = family
+        self._forget_all()
+
+    def _forget_all(self) -> None:
         self.placed: dict[bytes, Placed] = {}
         """VIPs by `elements.vip_key`."""
         self._claims: dict[bytes, dict[Key, WantedVip]] = {}
@@ -101,6 +104,8 @@ class TablePlan:
         self._seeds: dict[bytes, tuple[Places, Places]] = {}
         self._before: Elements = {}
         self._after: Elements = {}
+        self._touched: set[Place] = set()
+        self._adopting = False
         self._new = Operations()
         self._moved: set[bytes] = set()
 
@@ -108,8 +113,9 @@ class TablePlan:
 
     def adopt(self, present: Present) -> None:
         """Forget everything and begin from what the kernel holds: what no Service wants again will be deleted."""
-        self.__init__(self.family)  # type: ignore[misc]
+        self._forget_all()
         self._before = dict(present.elements)
+        self._adopting = True
         self._seeds = places_present(present.elements)
         for class_number, chain in present.classes.items():
             found = class_of_chain(chain)
@@ -177,17 +183,21 @@ class TablePlan:
 
     def _touch(self, old: Elements, new: Elements) -> None:
         for place, data in old.items():
-            self._before.setdefault(place, data)
+            # What the kernel has is what was there at the first touch since the last transaction.
+            if place not in self._touched and not self._adopting:
+                self._before[place] = data
+            self._touched.add(place)
             if place not in new:
                 self._after.pop(place, None)
-        for place, data in new.items():
-            self._after[place] = data
+        self._touched.update(new)
+        self._after.update(new)
 
     def _share(self, owned: _Owned, now: frozenset[Place]) -> None:
         """Elements that several Services may bring in: they go with the last one."""
         for place in now - owned.shared:
             self._shared[place] += 1
-            self._touch({}, {place: b""})
+            if self._shared[place] == 1:
+                self._touch({}, {place: b""})
         for place in owned.shared - now:
             self._shared[place] -= 1
             if not self._shared[place]:
@@ -219,7 +229,8 @@ class TablePlan:
         for place, data in self._after.items():
             if self._before.get(place) != data:
                 operations.add.setdefault(place[0], {})[place[1]] = data
-        self._before, self._after, self._new, self._moved, self._seeds = {}, {}, Operations(), set(), {}
+        self._before, self._after, self._touched, self._adopting = {}, {}, set(), False
+        self._new, self._moved, self._seeds = Operations(), set(), {}
         return operations, moved
 
     def chains(self) -> set[str]:
