@@ -5,6 +5,7 @@ cdef Backend* backend_named(Core* k, object key) except NULL:
     """The backend of a name; one that nobody has described yet has no endpoints, so it answers 503."""
     cdef Engine engine = <Engine>k.engine
     cdef Backend* b
+    cdef bytes name
     address = engine.backends.get(key)
     if address is not None:
         return <Backend*><size_t>address
@@ -13,6 +14,9 @@ cdef Backend* backend_named(Core* k, object key) except NULL:
         raise MemoryError()
     b.k = k
     b.refs = 1
+    name = key.encode()[:NAME_MAX]
+    b.name_n = len(name)
+    memcpy(b.name, <const char*>name, b.name_n)
     getrandom(&b.turn, sizeof(b.turn), 0)    # round robin begins anywhere: workers must not march in step
     engine.backends[key] = <size_t>b
     return b
@@ -97,7 +101,7 @@ cdef Endpoint* endpoint_at(Core* k, str ip, int port) except NULL:
 
 cdef void backend_fill(Backend* b, object endpoints) except *:
     """Replace the endpoints; nothing changes when one of them is wrong."""
-    cdef list wanted = list(dict.fromkeys((str(ip), int(port)) for ip, port in endpoints))
+    cdef list wanted = list(dict.fromkeys([(str(ip), int(port)) for ip, port in endpoints]))
     cdef Endpoint** fresh = <Endpoint**>calloc(len(wanted) + 1, sizeof(Endpoint*))
     cdef Endpoint** old
     cdef int n = 0, i, old_n
@@ -123,19 +127,31 @@ cdef void backend_fill(Backend* b, object endpoints) except *:
 
 
 cdef Endpoint* pick(Exchange* x) noexcept:
-    """The next endpoint in turn, one not tried yet if there is one; NULL when the backend has none."""
+    """The next endpoint in turn, one not tried yet if there is one; NULL when the backend has none.
+
+    Only a first attempt moves the backend's turn: else, past a dead endpoint, every request would begin with it.
+    """
     cdef Backend* b = x.backend
     cdef Endpoint* e
-    cdef Endpoint* first = NULL
-    cdef int i, j
-    for i in range(b.n):
+    cdef int i
+    if b.n == 0:
+        return NULL
+    if x.tried_n == 0:
         b.turn += 1
-        e = b.endpoints[b.turn % <uint32_t>b.n]
-        if first == NULL:
-            first = e
-        for j in range(x.tried_n):
-            if x.tried[j] == e:
-                break
-        else:
+        x.turn = b.turn
+        return b.endpoints[x.turn % <uint32_t>b.n]
+    for i in range(b.n):
+        x.turn += 1
+        e = b.endpoints[x.turn % <uint32_t>b.n]
+        if not was_tried(x, e):
             return e
-    return first
+    x.turn += 1
+    return b.endpoints[x.turn % <uint32_t>b.n]
+
+
+cdef bint was_tried(Exchange* x, Endpoint* e) noexcept nogil:
+    cdef int i
+    for i in range(x.tried_n):
+        if x.tried[i] == e:
+            return True
+    return False

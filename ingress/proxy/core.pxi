@@ -14,6 +14,8 @@ cdef enum:
     ADDRESS_TEXT = 46        # INET6_ADDRSTRLEN
     DATE_TEXT = 64
     TRIED_MAX = 8
+    NAME_MAX = 200
+    LOG_ID_MAX = 128
 
 # One non-blocking socket of the epoll set.
 cdef struct Conn:
@@ -71,6 +73,7 @@ cdef struct Exchange:
     Backend* backend
     Endpoint* tried[TRIED_MAX]
     int tried_n
+    uint32_t turn            # of the backend, where the first attempt was
     int attempts
     int route_id
     int status
@@ -118,6 +121,8 @@ cdef struct Backend:
     Core* k
     int refs
     uint32_t turn
+    int name_n
+    u8 name[NAME_MAX]        # for the log
     int n
     Endpoint** endpoints
 
@@ -161,6 +166,29 @@ cdef struct Counters:
     uint64_t accept_pauses
     uint64_t log_lines_dropped
     uint64_t no_memory
+
+cdef struct Attempt:
+    int status                # 0: none came
+    int64_t ns
+    int64_t octets
+
+# What a line needs of a head that is gone by the time the line is written. The text follows the struct.
+cdef struct LogLine:
+    int request_n
+    int referer_n
+    int agent_n
+    int user_n
+    int id_n
+    u8 id[LOG_ID_MAX]
+    Attempt attempts[TRIED_MAX]
+
+cdef struct Log:
+    bint on
+    u8* buffer
+    int used
+    time_t second
+    int time_n
+    u8 time[64]
 
 cdef struct Core:
     int epfd

@@ -243,7 +243,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     cdef Conn* c = x.down
     cdef int body_n = 0, status
     note_request(x, p, h)
-    log_request(x, p, h, t)
+    log_request(x, p, h)
     if h.close or c.k.draining:
         c.closing = True
     if h.content_length > 0:
@@ -311,10 +311,8 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
     """The octets an endpoint gets first: the rewritten head and the part of the body that has come."""
     cdef Writer w
     cdef int spare = 1024    # the fields we add, without what is copied from the head
-    w.n = 0
-    w.full = False
-    w.capacity = h.length + 2 * t.authority.n + body_n + spare
-    w.p = <u8*>malloc(w.capacity)
+    cdef int size = h.length + 2 * t.authority.n + body_n + spare
+    w = writer(<u8*>malloc(size), size)
     if w.p == NULL:
         x.k.counters.no_memory += 1
         return False

@@ -119,6 +119,9 @@ class Engine:
         """
 
     def remove_certificate(self, host: str) -> None: ...
+    def set_access_log(self, fd: int) -> None:
+        """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
+
     def stop_accepting(self) -> None:
         """Drain: listeners closed, idle connections closed, the others after their request."""
 

@@ -12,6 +12,8 @@ import os
 import resource
 import socket as sockets
 
+from ingress.proxy.logwriter import LogWriter
+
 include "libc.pxi"
 include "tls.pxi"
 include "octets.pxi"
@@ -48,6 +50,7 @@ cdef class Engine:
     cdef Certificates certificates
     cdef object loop
     cdef object sweeper
+    cdef object log_writer
 
     def __cinit__(self, settings, loop):
         self.backends = {}
@@ -70,6 +73,8 @@ cdef class Engine:
         self.k.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.k.epfd < 0:
             raise OSError(errno, os.strerror(errno))
+        if settings.access_log_fd >= 0:
+            self.set_access_log(settings.access_log_fd)
         loop.add_reader(self.k.epfd, self._serve)
         self.sweeper = loop.call_later(SWEEP_SECONDS, self._sweep)
 
@@ -90,6 +95,7 @@ cdef class Engine:
             return
         tell_time(self.k)
         sweep(self.k)
+        log_hand_over(self.k)
         if self.k.accept_paused:
             accept_resume(self.k)
         reap(self.k)
@@ -144,6 +150,19 @@ cdef class Engine:
     def remove_certificate(self, host):
         self.certificates.drop(host)
 
+    def set_access_log(self, fd):
+        """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
+        if self.k.log.buffer == NULL:
+            self.k.log.buffer = <u8*>malloc(LOG_BUFFER)
+            if self.k.log.buffer == NULL:
+                raise MemoryError()
+        fresh = LogWriter(fd) if fd >= 0 else None
+        log_hand_over(self.k)
+        if self.log_writer is not None:
+            self.log_writer.close(0)
+        self.log_writer = fresh
+        self.k.log.on = fresh is not None
+
     def stop_accepting(self):
         """Drain: listeners closed, idle connections closed, the others after their request."""
         drain(self.k)
@@ -163,3 +182,8 @@ cdef class Engine:
             self.loop.remove_reader(self.k.epfd)
             self.sweeper.cancel()
             core_close(self.k)
+            if self.log_writer is not None:
+                log_hand_over(self.k)
+                self.log_writer.close()
+                self.k.log.on = False
+                self.log_writer = None

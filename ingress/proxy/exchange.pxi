@@ -37,9 +37,13 @@ cdef void exchange_end(Exchange* x) noexcept:
         conn_close(u)
     if x.down != NULL:
         x.down.x = NULL
+    if x.status == 0:
+        x.status = 499
     stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
     log_exchange(x)
     x.down = NULL
+    free(x.log)
+    x.log = NULL
     free(x.head)
     x.head = NULL
     for i in range(x.tried_n):

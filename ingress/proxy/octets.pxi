@@ -68,6 +68,15 @@ cdef struct Writer:
     bint full
 
 
+cdef inline Writer writer(u8* p, int capacity) noexcept nogil:
+    cdef Writer w
+    w.p = p
+    w.n = 0
+    w.capacity = capacity
+    w.full = False
+    return w
+
+
 cdef inline void put(Writer* w, const u8* p, int n) noexcept nogil:
     if n > w.capacity - w.n:
         w.full = True

@@ -106,4 +106,5 @@ cdef void core_free(Core* k, dict backends):
         k.spare_exchanges = x.next_spare
         free(x)
     free(k.stats.rows)
+    free(k.log.buffer)
     free(k)

@@ -44,12 +44,8 @@ cdef void put_page(Writer* w, Core* k, const char* reason) noexcept:
 cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
     """A whole response; how many octets of it are body."""
     cdef u8 page[1024]
-    cdef Writer body
+    cdef Writer body = writer(page, <int>sizeof(page))
     cdef const char* reason = reason_of(status)
-    body.p = page
-    body.n = 0
-    body.capacity = <int>sizeof(page)
-    body.full = False
     put_page(&body, c.k, reason)
     put_text(w, b"HTTP/1.1 ")
     put_text(w, reason)
@@ -76,13 +72,9 @@ cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
 cdef void reply(Conn* c, Exchange* x, int status) noexcept:
     """Answer an exchange, or a head that became none (x NULL; the connection ends), ourselves."""
     cdef u8 text[2048]
-    cdef Writer w
+    cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n
     cdef bint sent
-    w.p = text
-    w.n = 0
-    w.capacity = <int>sizeof(text)
-    w.full = False
     if x == NULL or x.request.mode != B_DONE or c.k.draining or last_request(c):
         c.closing = True
     body_n = put_reply(&w, c, status, x != NULL and x.is_head)

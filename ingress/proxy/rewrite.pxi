@@ -45,9 +45,13 @@ cdef void put_joined(Writer* w, const u8* b, const Head* h, int kind, const char
         put_text(w, b"\r\n")
 
 
+cdef enum:
+    RANDOM_ID = 32    # hexadecimal digits, as nginx's $request_id
+
+
 cdef void put_random_id(Writer* w, Core* k) noexcept:
-    cdef u8 text[32]
-    cdef int i, need = <int>sizeof(text) // 2
+    cdef u8 text[RANDOM_ID]
+    cdef int i, need = RANDOM_ID // 2
     cdef u8* source
     if k.random_left < need:
         getrandom(k.random, sizeof(k.random), 0)
@@ -57,7 +61,7 @@ cdef void put_random_id(Writer* w, Core* k) noexcept:
     for i in range(need):
         text[2 * i] = HEX_DIGITS[source[i] >> 4]
         text[2 * i + 1] = HEX_DIGITS[source[i] & 15]
-    put(w, text, <int>sizeof(text))
+    put(w, text, RANDOM_ID)
 
 
 cdef bint drop_forwarding(Head* h) noexcept nogil:
@@ -108,6 +112,9 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
     if h.request_id.n == 0:
         put_text(w, b"X-Request-ID: ")
         put_random_id(w, c.k)
+        if x.log != NULL and not w.full:
+            x.log.id_n = RANDOM_ID
+            memcpy(x.log.id, w.p + w.n - RANDOM_ID, RANDOM_ID)
         put_text(w, b"\r\n")
     put_text(w, b"\r\n")
 
@@ -127,27 +134,26 @@ cdef void put_forwarding(Writer* w, Conn* c, const u8* b, Target* t) noexcept:
         put_text(w, b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Scheme: http\r\nX-Scheme: http\r\n")
 
 
+cdef const char* DAYS = b"SunMonTueWedThuFriSat"
+cdef const char* MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+
+
 cdef void put_date(Writer* w, Core* k) noexcept:
     """Date (RFC 9110, 6.6.1), made once a second."""
     cdef timespec now
     cdef tm utc
-    cdef const char* days = b"SunMonTueWedThuFriSat"
-    cdef const char* months = b"JanFebMarAprMayJunJulAugSepOctNovDec"
     cdef Writer d
     clock_gettime(CLOCK_REALTIME, &now)
     if now.tv_sec != k.date_second:
         k.date_second = now.tv_sec
         gmtime_r(&k.date_second, &utc)
-        d.p = k.date
-        d.n = 0
-        d.capacity = <int>sizeof(k.date)
-        d.full = False
+        d = writer(k.date, <int>sizeof(k.date))
         put_text(&d, b"Date: ")
-        put(&d, <const u8*>days + 3 * utc.tm_wday, 3)
+        put(&d, <const u8*>DAYS + 3 * utc.tm_wday, 3)
         put_text(&d, b", ")
         put_two(&d, utc.tm_mday)
         put_text(&d, b" ")
-        put(&d, <const u8*>months + 3 * utc.tm_mon, 3)
+        put(&d, <const u8*>MONTHS + 3 * utc.tm_mon, 3)
         put_text(&d, b" ")
         put_number(&d, 1900 + utc.tm_year)
         put_text(&d, b" ")

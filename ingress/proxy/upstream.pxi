@@ -143,11 +143,7 @@ cdef bint may_switch(Exchange* x, const Head* h) noexcept nogil:
 
 cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
     """Pass a 1xx on; False when the client is gone."""
-    cdef Writer w
-    w.p = SCRATCH
-    w.n = 0
-    w.capacity = <int>sizeof(SCRATCH)
-    w.full = False
+    cdef Writer w = writer(SCRATCH, <int>sizeof(SCRATCH))
     put_response(&w, x, p, h)
     if conn_send(x.down, w.p, w.n):
         x.octets_out += w.n
@@ -182,7 +178,7 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     """The head, rewritten, and the part of the body that came with it, in one send."""
     cdef Conn* c = x.down
     cdef Conn* u = x.up
-    cdef Writer w
+    cdef Writer w = writer(SCRATCH, <int>sizeof(SCRATCH))
     cdef int used = 0, body_n = 0
     cdef u8* body = p + h.length
     cdef u8* out
@@ -194,10 +190,6 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
         h.chunked = False
     free(x.head)
     x.head = NULL
-    w.p = SCRATCH
-    w.n = 0
-    w.capacity = <int>sizeof(SCRATCH)
-    w.full = False
     put_response(&w, x, p, h)
     n -= h.length
     used = body_feed(&x.response, body, n, body if x.decode else NULL, &body_n)

@@ -1,0 +1,42 @@
+"""The thread that writes the access log."""
+
+import os
+
+from ingress.proxy import logwriter
+from ingress.proxy.logwriter import LogWriter
+
+
+def test_everything_is_written_in_order_before_it_closes() -> None:
+    reading, writing = os.pipe()
+    writer = LogWriter(writing)
+    os.close(writing)
+    for i in range(1000):
+        assert writer.write(b"%d\n" % i) == 0
+    writer.close()
+    with open(reading, "rb") as pipe:
+        assert pipe.read() == b"".join(b"%d\n" % i for i in range(1000))
+
+
+def test_a_reader_that_is_too_far_behind_loses_lines_which_are_counted() -> None:
+    reading, writing = os.pipe()
+    writer = LogWriter(writing)
+    line = b"x" * (1 << 20) + b"\n"
+    accepted = 0
+    while writer.write(line) == 0:
+        accepted += 1
+        assert accepted <= logwriter.BEHIND_MAX_OCTETS >> 20
+    assert accepted >= (logwriter.BEHIND_MAX_OCTETS >> 20) - 1
+    assert writer.write(line + line) == 2
+    writer.close(0.01)  # does not wait for a reader that never comes
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_closed_pipe_does_no_harm() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = LogWriter(writing)
+    os.close(writing)
+    assert writer.write(b"lost\n") == 0
+    writer.close()
+    assert writer.write(b"late\n") == 1
