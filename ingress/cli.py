@@ -10,7 +10,7 @@ import click
 
 from ingress.listeners import Address, BadAddress, read_address
 from ingress.publish import StatusPublisher
-from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, Selection
+from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.flags import FlagRoute, objects_of
 from ingress.routes.model import Endpoint
@@ -101,7 +101,6 @@ def serve(
     """
     if manifests is None and not to and not routes:
         raise click.UsageError("nothing to serve: give -f DIR, or --to ADDRESS:PORT, or --route HOST/PATH=ADDRESS:PORT")
-    selection = Selection(classless=True, standalone=True)
     endpoints = tuple(dict.fromkeys(endpoint for each in to for endpoint in each))
 
     if not (from_ or listening["http"] or listening["https"]):
@@ -110,9 +109,9 @@ def serve(
     if manifests is not None:
         opened = open_source(manifests, None)
         store, source = opened.store, opened.source
-    for found in objects_of(endpoints, routes, selection.annotation_classes[0]):
+    for found in objects_of(endpoints, routes, STANDALONE.annotation_classes[0]):
         store.put(found)
-    start(store, source, selection, Listening(from_=from_, **listening))
+    start(store, source, STANDALONE, Listening(from_=from_, **listening))
 
 
 @click.command(short_help="The same proxy as an Ingress controller.")
@@ -182,7 +181,7 @@ def check(manifests: Path) -> None:
         folder.load()
     except FolderUnreadable as error:
         raise click.UsageError(f"-f {error}") from None
-    table = RoutingTable(store, Selection(classless=True, standalone=True))
+    table = RoutingTable(store, STANDALONE)
     table.update(None)
     problems = [*folder.problems, *table.problems]
     for problem in problems:

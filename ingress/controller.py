@@ -9,6 +9,7 @@ from ingress.routes.compile import RoutingTable
 from ingress.routes.model import EVERY_HOST, Backend, Certificate, Changes
 from lb.cluster.objects import Key
 from lb.cluster.problems import Problem
+from lb.reconcile import ApplyFailed
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,12 @@ class Controller:
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
-        changes = self.table.update(keys)
+        try:
+            changes = self.table.update(keys)
+        except Exception as error:
+            # A bug here must not end what the workers serve: they keep the last good tables until the next try.
+            log.exception("the routes could not be compiled")
+            raise ApplyFailed(f"the routes could not be compiled: {error!r}") from error
         for table in ("hosts", "backends", "certificates"):
             for key in getattr(changes, table):
                 self.table.problems.replace(("refused", table, key), ())

@@ -30,6 +30,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     the folder has no IngressClass at all, a class name says nothing, so every Ingress is served."""
 
 
+STANDALONE = Selection(classless=True, standalone=True)
+"""What `causeway serve -f DIR` and `causeway check` select by."""
+
+
 def refusal(ingress: Ingress, find: FindClass, defaults: Iterable[IngressClass], selection: Selection) -> str:
     """Why this Ingress is not ours, as the rest of a sentence that begins with its name; "" if it is ours.
 

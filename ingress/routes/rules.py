@@ -19,8 +19,10 @@ PATH_TYPES = (EXACT, "Prefix", "ImplementationSpecific")
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_NAME = re.compile(_LABEL)
+_NAME_ADVICE = "use a-z, 0-9 and -, a letter or digit at the ends"
 _ADDRESS = re.compile(r"[0-9.]+|.*:.*:.*")
-_PATH_FORBIDS = re.compile(r"[\x00-\x1f\x7f?#]")
+_PATH_FORBIDS = re.compile(r"[\x00-\x1f\x7f?#\ud800-\udfff]")
 _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
 _NOT_NORMAL = re.compile(r"//|/\.{1,2}(?:/|$)|%2[fF]")
 
@@ -220,6 +222,10 @@ def read_backend(namespace: str, backend: IngressBackend) -> str:
         raise BadRule("backend.resource", reason, "use backend.service")
     if service is None or port is None or not service.name:
         raise BadRule("backend.service", "no Service is named", "write backend.service.name and backend.service.port")
+    if not _NAME.fullmatch(service.name):
+        raise BadRule("backend.service.name", f"{service.name!r} is not the name of a Service", _NAME_ADVICE)
+    if port.name and not _NAME.fullmatch(port.name):
+        raise BadRule("backend.service.port.name", f"{port.name!r} is not the name of a port", _NAME_ADVICE)
     if port.name and port.number:
         raise BadRule("backend.service.port", "both name and number are given", "keep one of them")
     if not port.name and not 0 < port.number < 65536:

@@ -5,12 +5,10 @@ from typing import Any
 
 import yaml
 
-from ingress.routes.classes import Selection
+from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import RoutingTable
 from lb.cluster.objects import EndpointSlice, Ingress, Object, Service, decode
 from lb.cluster.store import ObjectStore
-
-STANDALONE = Selection(classless=True, standalone=True)
 
 
 def objects(text: str) -> list[Object]:

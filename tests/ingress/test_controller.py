@@ -7,12 +7,13 @@ import pytest
 from ingress.controller import Controller
 from ingress.default_certificate import make_default_certificate
 from ingress.routes.certificates import read_pair
+from ingress.routes.classes import STANDALONE
 from ingress.routes.compile import RoutingTable
 from ingress.routes.model import Changes
 from ingress.wire import Refused
 from lb.cluster.objects import Key
 from tests.ingress.certificates import tls_secret
-from tests.ingress.state import STANDALONE, endpoint_slice, ingress, service, store_of
+from tests.ingress.state import endpoint_slice, ingress, service, store_of
 
 
 class Published(list[Changes]):

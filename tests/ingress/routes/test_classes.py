@@ -2,9 +2,9 @@
 
 import pytest
 
-from ingress.routes.classes import Selection, refusal
+from ingress.routes.classes import STANDALONE, Selection, refusal
 from lb.cluster.objects import IngressClass
-from tests.ingress.state import STANDALONE, ingress, objects
+from tests.ingress.state import ingress, objects
 
 CLUSTER = Selection()
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
+from ingress.routes.classes import STANDALONE
 from ingress.routes.compile import RoutingTable, split_key
 from ingress.routes.explain import find_host, match
 from ingress.routes.model import backend_key
 from lb.cluster.objects import Key, Object
 from lb.cluster.problems import Problem
 from tests.ingress.certificates import tls_secret
-from tests.ingress.state import STANDALONE, endpoint_slice, ingress, objects, service, store_of, table_of
+from tests.ingress.state import endpoint_slice, ingress, objects, service, store_of, table_of
 
 
 def problems(table: RoutingTable) -> list[tuple[str, str]]:

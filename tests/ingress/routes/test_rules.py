@@ -1,12 +1,22 @@
 """What one Ingress claims, and what of it is refused."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ingress.routes.compile import split_key
+from ingress.routes.model import backend_key
 from ingress.routes.rules import BadRule, read_backend, read_claims, read_host, read_path
 from lb.cluster.objects import (
     HTTPIngressPath,
+    HTTPIngressRuleValue,
+    Ingress,
     IngressBackend,
+    IngressRule,
     IngressServiceBackend,
+    IngressSpec,
+    IngressTLS,
+    Metadata,
     ServiceBackendPort,
     TypedReference,
 )
@@ -110,6 +120,9 @@ def test_a_backend_by_number_and_by_name() -> None:
         (service_backend(), "backend.service.port"),
         (service_backend(name="http", number=80), "backend.service.port"),
         (service_backend(number=70000), "backend.service.port.number"),
+        (service_backend(number=80, service="a:b"), "backend.service.name"),
+        (service_backend(number=80, service="a/b"), "backend.service.name"),
+        (service_backend(name="A"), "backend.service.port.name"),
         (IngressBackend(resource=TypedReference(kind="Bucket", name="x")), "backend.resource"),
     ],
 )
@@ -162,3 +175,51 @@ def test_tls_with_hosts_and_without_secret() -> None:
     claims = read_claims(ingress("web", {"a.example": []}, default="d", tls=tls))
     assert {host: claim.secret for host, claim in claims.tls.items()} == {"a.example": "one"}
     assert [problem.field for problem in claims.problems] == ["spec.tls[0].hosts[1]"]
+
+
+TEXTS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(
+        ["", "*", "*.a", "a.b", "A.b", "/", "/a", "/a/", "//", "/%", "/%zz", "/..", "a:1", "1.2.3.4", "::1", "/\udcff"]
+    ),
+)
+BACKENDS = st.builds(
+    IngressBackend,
+    service=st.none()
+    | st.builds(
+        IngressServiceBackend,
+        name=TEXTS,
+        port=st.builds(ServiceBackendPort, name=TEXTS, number=st.integers(-1, 70000)),
+    ),
+    resource=st.none() | st.builds(TypedReference, kind=TEXTS, name=TEXTS),
+)
+PATHS = st.builds(
+    HTTPIngressPath,
+    backend=BACKENDS,
+    path=TEXTS,
+    path_type=st.sampled_from([None, "Exact", "Prefix", "ImplementationSpecific", "x"]),
+)
+RULES = st.builds(
+    IngressRule,
+    host=TEXTS,
+    http=st.none() | st.builds(HTTPIngressRuleValue, paths=st.lists(PATHS, max_size=3).map(tuple)),
+)
+SPECS = st.builds(
+    IngressSpec,
+    default_backend=st.none() | BACKENDS,
+    rules=st.lists(RULES, max_size=3).map(tuple),
+    tls=st.lists(
+        st.builds(IngressTLS, hosts=st.lists(TEXTS, max_size=2).map(tuple), secret_name=TEXTS), max_size=2
+    ).map(tuple),
+)
+
+
+@given(SPECS)
+def test_whatever_an_ingress_says_it_becomes_claims_or_problems(spec: IngressSpec) -> None:
+    claims = read_claims(Ingress(metadata=Metadata(name="web", namespace="shop"), spec=spec))
+    for found in claims.hosts.values():
+        for claim in found:
+            assert claim.path.startswith("/")
+            assert backend_key(*split_key(claim.backend)) == claim.backend
+            assert claim.path.encode()
+    assert all(problem.reason and problem.field for problem in claims.problems)
