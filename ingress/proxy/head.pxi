@@ -40,6 +40,7 @@ cdef struct Head:
     Span user_agent
     Span authorization
     int64_t content_length  # -1: none
+    int length_digits
     bint chunked
     bint close             # Connection: close
     bint keep_alive        # Connection: keep-alive
@@ -147,9 +148,12 @@ cdef int read_content_length(const u8* b, Field* f, Head* h) noexcept nogil:
             if digits > 18:
                 return -1
             i += 1
-        if digits == 0 or (h.content_length >= 0 and h.content_length != value):
+        if digits == 0:
             return -1
+        if h.content_length >= 0 and (h.content_length != value or h.length_digits != digits):
+            return -1    # identical, not only equal: "5, 05" is somebody's trick
         h.content_length = value
+        h.length_digits = digits
         while i < end and is_space(b[i]):
             i += 1
         if i == end:

@@ -97,6 +97,7 @@ BAD = {
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
     ),
     "lengths differ": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n"),
+    "lengths of two spellings": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 05\r\n\r\n"),
     "lengths joined differ": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 6\r\n\r\n"),
     "length with a comma at the end": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5,\r\n\r\n"),
     "length signed": (400, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\n"),
