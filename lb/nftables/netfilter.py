@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 
 from lb.nftables.attributes import parsed, string_of
@@ -27,7 +28,8 @@ _NETLINK_NETFILTER = 12
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _ERROR, _DONE = 2, 3
-_DUMP, _ACK = 0x300, 0x4
+_DUMP, _ACK, _DUMP_INTERRUPTED = 0x300, 0x4, 0x10
+_DUMP_TRIES_MAX = 20
 _BAD_ATTRIBUTE_OFFSET, _ERROR_TEXT = 2, 1
 _ANSWER_SECONDS_MAX = 120.0
 """Loading 30,000 Services takes two seconds; a kernel that is silent for two minutes will not answer."""
@@ -73,7 +75,7 @@ class NetfilterSocket:
         self._sequence = first + len(messages) + 1
         self._send(batch(messages, first))
         acknowledged = first + len(messages)
-        for kind, sequence, payload in self._answers(first):
+        for kind, _, sequence, payload in self._answers(first):
             if kind != _ERROR:
                 continue
             number, said, offset = _error_of(payload)
@@ -88,7 +90,7 @@ class NetfilterSocket:
     def table(self, family: Family, name: str) -> str | None:
         """The comment of a table ("" without one), None if there is no such table."""
         try:
-            answer = list(self._ask(query(Kind.GETTABLE, family, name), _ACK))
+            answer = self._ask(query(Kind.GETTABLE, family, name), _ACK)
         except NetfilterError as error:
             if error.errno == errno.ENOENT:
                 return None
@@ -111,30 +113,41 @@ class NetfilterSocket:
             found += elements_in(body)
         return found
 
-    def ask(self, packed: bytes, about: str) -> Iterator[tuple[int, bytes]]:
-        """Send one framed message whose number is `next_sequence`; yield message type and body of each answer."""
+    def ask(self, packed: bytes, about: str) -> list[bytes]:
+        """Send one framed message whose number is `next_sequence`; the bodies of the answers.
+
+        Raises NetfilterError; with EINTR if the tables changed underneath, so that the answer may be incomplete.
+        """
         sequence = self._sequence
+        interrupted = False
+        bodies: list[bytes] = []
         self._send(packed)
-        for kind, got, payload in self._answers(sequence):
+        for kind, flags, got, payload in self._answers(sequence):
             if got != sequence:
                 continue
-            if kind == _DONE:
-                return
-            if kind == _ERROR:
-                number, said, _ = _error_of(payload)
-                if number:
-                    raise NetfilterError(number, about, None, said)
-                return
-            yield kind, payload[4:]
+            interrupted |= bool(flags & _DUMP_INTERRUPTED)
+            if kind not in (_DONE, _ERROR):
+                bodies.append(payload[4:])
+                continue
+            number, said, _ = _error_of(payload) if kind == _ERROR else (0, "", 0)
+            if number or interrupted:
+                raise NetfilterError(number or errno.EINTR, about, None, said)
+            break
+        return bodies
 
     def next_sequence(self) -> int:
         self._sequence += 1
         return self._sequence
 
-    def _ask(self, message: Message, flags: int) -> Iterator[bytes]:
-        framed = packet(message, self.next_sequence(), more_flags=flags)
-        for _, body in self.ask(framed, message.about):
-            yield body
+    def _ask(self, message: Message, flags: int) -> list[bytes]:
+        for _ in range(_DUMP_TRIES_MAX):
+            framed = packet(message, self.next_sequence(), more_flags=flags)
+            try:
+                return self.ask(framed, message.about)
+            except NetfilterError as error:
+                if error.errno != errno.EINTR:
+                    raise
+        raise NetfilterError(errno.EINTR, message.about, None, f"it changed during each of {_DUMP_TRIES_MAX} dumps")
 
     def _send(self, data: bytes) -> None:
         if len(data) > self._send_bytes:
@@ -143,15 +156,15 @@ class NetfilterSocket:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, self._send_bytes)
         self._socket.send(data)
 
-    def _answers(self, sequence: int) -> Iterator[tuple[int, int, bytes]]:
-        """Type, number and payload of messages that answer `sequence` or a later one, as long as they come."""
+    def _answers(self, sequence: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """Type, flags, number and payload of messages that answer `sequence` or a later one, as long as they come."""
         while True:
             received = self._socket.recv(1 << 20)
             at = 0
             while at + 16 <= len(received):
-                length, kind, _, number, _ = struct.unpack_from("=IHHII", received, at)
+                length, kind, flags, number, _ = struct.unpack_from("=IHHII", received, at)
                 if number >= sequence:
-                    yield kind, number, received[at + 16 : at + length]
+                    yield kind, flags, number, received[at + 16 : at + length]
                 at += (length + 3) & ~3
 
 
@@ -161,5 +174,5 @@ def _error_of(payload: bytes) -> tuple[int, str, int]:
     # After the number comes the header of the refused message, and with CAP_ACK nothing of its body.
     extra = parsed(payload[20:])
     said = string_of(extra.get(_ERROR_TEXT, b""))
-    offset = int.from_bytes(extra[_BAD_ATTRIBUTE_OFFSET], "little") if _BAD_ATTRIBUTE_OFFSET in extra else 0
+    offset = int.from_bytes(extra[_BAD_ATTRIBUTE_OFFSET], sys.byteorder) if _BAD_ATTRIBUTE_OFFSET in extra else 0
     return number, said, offset

@@ -81,7 +81,7 @@ def _filter(key: bytes) -> bytes:
 
 def _dump(kernel: NetfilterSocket, family: int, wanted: bytes) -> Iterator[Flow]:
     message = _message(_GET, _REQUEST | _DUMP, family, wanted, kernel.next_sequence())
-    for _, body in kernel.ask(message, "listing UDP flows"):
+    for body in kernel.ask(message, "listing UDP flows"):
         flow = flow_in(body)
         if flow is not None:
             yield flow
@@ -114,8 +114,7 @@ def _forget(kernel: NetfilterSocket, flow: Flow) -> int:
     )
     message = _message(_DELETE, _REQUEST | _ACK, _family(flow.destination), wanted, kernel.next_sequence())
     try:
-        for _ in kernel.ask(message, "forgetting a UDP flow"):
-            pass
+        kernel.ask(message, "forgetting a UDP flow")
     except NetfilterError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -143,6 +143,19 @@ class ServiceDataplane:
         for problem in self._problems.replace(("services", origin), problems):
             log.warning("%s", problem)
 
+    def _tell_about_node(self) -> None:
+        problems = []
+        if not self.facts.addresses and any(
+            port.node_port for each in self._store.all(Service) for port in each.spec.ports
+        ):
+            problems.append(
+                Problem(
+                    f"Node {self._node_name}", "status.addresses", "no InternalIP, so NodePorts are not served",
+                    "is the Node registered under this name? The kubelet writes its addresses; in a folder, you do",
+                )
+            )  # fmt: skip
+        self._tell("node", problems)
+
     def _tell_losers(self) -> None:
         self._tell(
             "contested",
@@ -179,6 +192,7 @@ class ServiceDataplane:
                 await asyncio.sleep(0)
         moved = await asyncio.to_thread(self._commit_all, present)
         await self._after_commit(moved)
+        self._tell_about_node()
         log.info("Services are in the kernel: %d VIPs", sum(len(plan.placed) for plan in self.plans.values()))
 
     def _commit_all(self, present: dict[Family, Present]) -> set[bytes]:

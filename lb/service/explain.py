@@ -12,7 +12,7 @@ from lb.endpoints import Endpoint
 from lb.service.classes import Choice, Class, Kind, Source, decide
 from lb.service.elements import Places, placed
 from lb.service.layout import CLASS_BASE, TABLE
-from lb.service.vips import Address, NodeFacts, Role, Vip, WantedVip, cluster_ips_of, is_ours, wanted_vips
+from lb.service.vips import Address, NodeFacts, Role, Vip, WantedVip, address_of, cluster_ips_of, is_ours, wanted_vips
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,10 @@ def explain(
     if shut_out and not any(source_address in network for network in found.ranges or ()):
         return _answer(found, standing.found_class, Choice.DROP, False, f"{source_address} is in no range let in")
     choice, masqueraded = decide(standing.found_class, source, facts.detection)
+    if source_address is not None and source is Source.POD:
+        usable = found.endpoints.local if choice is Choice.LOCAL else found.endpoints.cluster
+        # A pod that reaches itself; with other endpoints beside it, it may as well reach one of those.
+        masqueraded |= bool(usable) and all(address_of(each.address) == source_address for each in usable)
     return _answer(found, standing.found_class, choice, masqueraded, "")
 
 

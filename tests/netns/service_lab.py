@@ -224,6 +224,8 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs, 
         each.run("ip", "route", "add", "10.244.1.1", "dev", "eth0")
         each.run("ip", "route", "add", gateway6, "dev", "eth0")
     for letter, address in ENDPOINTS.items():
+        if letter == "I":
+            continue
         ns, interface = (pod, "eth0") if letter in "LMKl" else (other, "lo")
         _address(ns, interface, f"{address}/{128 if ':' in address else 32}")
     for each, gateway, gateway6 in (
@@ -244,6 +246,7 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs, 
         (router, "10.96.0.0/16", NODE),
         (router, "198.51.100.0/24", NODE),
         (router, "fd96::/112", NODE6),
+        (router, "fd98::/112", NODE6),
     ):
         each.run("ip", "route", "add", net, "via", via)
     return node, pod, caller, other, client
@@ -258,7 +261,7 @@ def lab_of(netns: Callable[..., NetNs]) -> Iterator[Lab]:
     made = Lab(node, pod, caller, other, client, store, dataplane)
     try:
         for letter, address in ENDPOINTS.items():
-            made.listen(pod if letter in "LMKl" else other, address, 8080)
+            made.listen(node if letter == "I" else pod if letter in "LMKl" else other, address, 8080)
         yield made
     finally:
         made.close()

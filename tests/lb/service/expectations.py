@@ -12,17 +12,18 @@ from typing import Any
 
 NODE, SECOND_NODE_IP, NODE6, SECOND_NODE_IP6 = "192.168.50.11", "192.168.50.99", "fd50::11", "fd50::99"
 CIP, CIP2, CIP6, FREE_CIP = "10.96.0.10", "10.96.0.11", "fd96::10", "10.96.0.77"
-EXTERNAL, LB1, LB2 = "198.51.100.20", "198.51.100.7", "198.51.100.8"
+EXTERNAL, LB1, LB2, LB6 = "198.51.100.20", "198.51.100.7", "198.51.100.8", "fd98::7"
 
 ENDPOINTS = {
     "L": "10.244.1.11", "M": "10.244.1.13", "K": "10.244.1.14",
+    "I": NODE,
     "R": "10.244.2.21", "S": "10.244.2.22",
     "l": "fd44:0:0:1::11", "r": "fd44:0:0:2::21",
 }  # fmt: skip
-"""Letters: L M K l run on this node ("one"), R S r on another ("two"). Lower case: IPv6."""
+"""Letters: L M K l run on this node, I is the node itself ("one"), R S r on another ("two"). Lower case: IPv6."""
 
 SOURCES = {"P": "10.244.1.12", "N": NODE, "X": "203.0.113.9", "B": "203.0.113.200", "V": LB1, "H": ENDPOINTS["L"]}
-SOURCES6 = {"P": "fd44:0:0:1::12", "N": NODE6, "X": "fd99::9"}
+SOURCES6 = {"P": "fd44:0:0:1::12", "N": NODE6, "X": "fd99::9", "H": ENDPOINTS["l"]}
 
 
 def service(name: str = "web", **spec: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def endpoint(letter: str) -> dict[str, Any]:
     how, which = letter[:-1], letter[-1]
     return {
         "addresses": [ENDPOINTS[which]],
-        "nodeName": "one" if which in "LMKl" else "two",
+        "nodeName": "one" if which in "LMKIl" else "two",
         "conditions": {"ready": how == "", "serving": how in ("", "~"), "terminating": how in ("~", "!")},
     }
 
@@ -97,6 +98,7 @@ CIDRS = {"service_cidrs": ["10.96.0.0/16", "fd96::/112"]}
 RANGES = {"loadBalancerSourceRanges": ["192.168.50.0/24", " 203.0.113.0/25 "]}  # blanks: expectation 30
 DNS = [{"name": "dns", "port": 53, "protocol": "UDP"}]
 
+SIX = {"clusterIP": CIP6, "type": "LoadBalancer", "status": [{"ip": LB6}]}
 INTERNAL = {"internalTrafficPolicy": "Local"}
 
 SCENES = [
@@ -128,6 +130,7 @@ SCENES = [
         [
             (11, "P", CIP, 80, "REJECT"), (12, "X", EXTERNAL, 80, "REJECT"), (13, "P", NODE, 30080, "REJECT"),
             (14, "X", NODE, 30080, "REJECT"), (15, "P", LB1, 80, "REJECT"), (16, "X", LB1, 80, "REJECT"),
+            (11, "N", CIP, 80, "REJECT"), (13, "N", NODE, 30080, "REJECT"), (15, "N", LB1, 80, "REJECT"),
         ],
     ),
     Scene(
@@ -173,6 +176,32 @@ SCENES = [
             (47, "X", NODE, 30080, "L u"), (59, "N", CIP, 80, "LR m"), (60, "N", LB1, 80, "LR m"),
             (61, "X", CIP, 80, "LR m"),
         ],
+    ),
+    Scene(
+        "external Local v6",
+        [service(**SIX, externalTrafficPolicy="Local"), slices("l r", family="IPv6")],
+        [
+            (41, "P", CIP6, 80, "lr u"), (44, "P", LB6, 80, "lr u"), (45, "X", LB6, 80, "l u"),
+            (46, "P", NODE6, 30080, "lr u"), (47, "X", NODE6, 30080, "l u"), (59, "N", CIP6, 80, "lr m"),
+            (60, "N", LB6, 80, "lr m"), (61, "X", CIP6, 80, "lr m"),
+        ],
+    ),
+    Scene(
+        "external Cluster v6",
+        [service(**SIX, loadBalancerSourceRanges=["fd99::/64"]), slices("l", family="IPv6")],
+        [
+            (2, "H", CIP6, 80, "l m"), (48, "P", CIP6, 80, "l u"), (22, "P", LB6, 80, "DROP"),
+            (52, "X", LB6, 80, "l m"), (53, "P", NODE6, 30080, "l m"), (58, "X", CIP6, 80, "l m"),
+            (9, "P", CIP6, 81, "REJECT"), (10, "P", "fd96::77", 80, "DROP"),
+        ],
+        CIDRS,
+    ),
+    Scene("no endpoints v6", [service(**SIX)], [(11, "P", CIP6, 80, "REJECT"), (16, "X", LB6, 80, "REJECT")]),
+    # What arrives from outside for the node itself does not pass postrouting, so nothing can masquerade it.
+    Scene(
+        "the node itself is the endpoint",
+        [service(ports=[{"port": 80}]), slices("I")],
+        [(1, "P", CIP, 80, "I u"), (55, "N", CIP, 80, "I m")],
     ),
     Scene(
         "external Cluster",

@@ -52,8 +52,7 @@ def traced(scene: Scene, source: str, address: str, port: int) -> str:
     if answer.choice in (Choice.DROP, Choice.REFUSE):
         return "DROP" if answer.choice is Choice.DROP else "REJECT"
     letters = "".join(sorted(LETTERS[each.address] for each in answer.endpoints))
-    hairpin = source == "H" and letters == "L"
-    return f"{letters} {'m' if answer.masqueraded or hairpin else 'u'}"
+    return f"{letters} {'m' if answer.masqueraded else 'u'}"
 
 
 CHECKS = [(scene, *check) for scene in SCENES for check in scene.checks]
