@@ -119,7 +119,7 @@ class Agent:
         self.cni = CniServer(self.network, self.records)
         self.services_ready = asyncio.Event()
         """Set when every Service of the store is in the kernel: before, an announced address would lead nowhere."""
-        self._state_written = ""
+        self._state_written = -1
 
     async def start(self) -> None:
         """Read what an earlier agent left and begin to answer the plugin ("try again later" until all is ready)."""
@@ -227,10 +227,10 @@ class Agent:
             tasks.create_task(announcer.run())
 
     def _write_state(self) -> None:
-        text = json.dumps(self.network.state(), indent=1) + "\n"
-        if text != self._state_written:
+        if self.network.revision != self._state_written:
+            text = json.dumps(self.network.state(), indent=1) + "\n"
             replace_file(self.options.run_dir / NETWORK_STATE_NAME, text.encode(), 0o644)
-            self._state_written = text
+            self._state_written = self.network.revision
 
 
 async def keep_running(name: str, part: Callable[[], Awaitable[None]]) -> None:

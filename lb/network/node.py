@@ -5,6 +5,7 @@ routes and a route that somebody deleted alike; a change of one Node touches tha
 """
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from lb.reconcile import ApplyFailed
 log = logging.getLogger(__name__)
 
 NO_SETS = rules.Sets()
+HOST_PORTS = ""
+"""Stands beside the Nodes' names: no Node has this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,12 @@ class NodeNetwork:
         self.problems = Problems()
         self._grants = Grants()
         self._settled: dict[str, Settled] = {}
-        self._in_kernel: rules.Sets | None = None
+        self.revision = 0
+        """Grows whenever `state` may have changed."""
+        self._basis: object = None
+        self._troubled: frozenset[str] = frozenset()
+        self._loaded: dict[str, rules.Sets] | None = None
+        """What the tables hold, by Node (and HOST_PORTS); None: not known."""
         self._changing = asyncio.Lock()
         self._bridge = False
         self._waiting_for = ""
@@ -77,16 +85,14 @@ class NodeNetwork:
                 else:
                     await self._apply_some(keys)
             except (NetlinkError, OSError, NoUplink, sysctl.SysctlRefused, nft.NftFailed) as error:
-                self._in_kernel = None  # not known any more: the next pass loads everything
+                self._loaded = None  # not known any more: the next pass loads everything
                 raise ApplyFailed(f"pod network: {error}") from error
 
     async def apply_host_ports(self) -> None:
         """Bring the rules in line with `host_ports` now. Raises NftFailed."""
         async with self._changing:
-            if self._in_kernel is not None:
-                wanted = self._sets()
-                await nft.load(rules.changes(self._in_kernel, wanted, self.versions))
-                self._in_kernel = wanted
+            if self._loaded is not None:
+                await self._change_elements([HOST_PORTS])
 
     @property
     def pod_mtu(self) -> int:
@@ -121,23 +127,20 @@ class NodeNetwork:
         # The kernel first: what an ADD makes afterwards is then in `pod_routes` and not taken for stale.
         present = await on_thread(lambda netlink: kernel_routes.present(netlink, self.versions))
         self.uplink, self.pools = uplink, pools
-        self._report("overlap", self._grants.rebuild(self.store.all(Node)))
-        before = self._settled
-        self._settled = {each.metadata.name: self._settle(each) for each in self.store.all(Node)}
-        for gone in before.keys() - self._settled.keys():
-            self._report(gone, ())
+        self._settle_all()
         peers = _peers(self._settled.values())
         await on_thread(lambda netlink: vxlan.sync(netlink, self.name, uplink, self._sources(), peers))
         wanted = [route for each in self._settled.values() for route in each.routes]
         remove, put = difference(present, [*wanted, *self.pod_routes()])
         await self._change_routes(remove, put)
-        sets = self._sets()
-        if self._in_kernel is None or not await self._has_tables():
-            await nft.load(rules.ruleset(sets, self.versions))
+        if self._loaded is None or not await self._has_tables():
+            sets = {name: self._sets_of(name) for name in (*self._settled, HOST_PORTS)}
+            await nft.load(rules.ruleset(rules.union(sets.values()), self.versions))
+            self._loaded = sets
         else:
-            await nft.load(rules.changes(self._in_kernel, sets, self.versions))
-        self._in_kernel = sets
+            await self._change_elements({*self._settled, *self._loaded, HOST_PORTS})
         if not self.ready.is_set():
+            self.revision += 1
             networks = ", ".join(str(pool.network) for pool in pools)
             log.info("pod network ready: %s, %s, uplink %s, mtu %d", self.mode, networks, uplink.interface, uplink.mtu)
         self.ready.set()
@@ -162,9 +165,11 @@ class NodeNetwork:
                 waiting = f"waiting for usable spec.podCIDRs of Node {self.name}: {error}"
         # A kernel without IPv6 attaches pods with IPv4 alone.
         pools = tuple(pool for pool in pools if pool.network.version in self.versions)
-        if waiting and waiting != self._waiting_for:
-            log.warning("%s", waiting)
-        self._waiting_for = waiting
+        if waiting != self._waiting_for:
+            self.revision += 1
+            self._waiting_for = waiting
+            if waiting:
+                log.warning("%s", waiting)
         return pools
 
     def _prepare(self, netlink: IPRoute, node: Node, pools: Sequence[Pool]) -> Uplink:
@@ -211,6 +216,8 @@ class NodeNetwork:
         names = {key.name for key in keys if key.kind == Node.KIND and self._claims_changed(key.name)}
         if not names:
             return
+        self._basis = None
+        self.revision += 1
         before = {name: self._settled.pop(name, Settled()) for name in names}
         for name in names:
             self._grants.remove(name)
@@ -224,9 +231,22 @@ class NodeNetwork:
         old = [route for each in before.values() for route in each.routes]
         new = [route for each in now for route in each.routes]
         await self._change_routes(*difference(old, new))
-        sets = self._sets()
-        await nft.load(rules.changes(self._in_kernel or NO_SETS, sets, self.versions))
-        self._in_kernel = sets
+        if self._loaded is not None:
+            await self._change_elements(names)
+
+    def _settle_all(self) -> None:
+        """Decide about all Nodes, unless nothing that counts has changed since the last time."""
+        nodes = list(self.store.all(Node))
+        basis = (self.uplink, self.pools, self._bridge, {each.metadata.name: _claims(each) for each in nodes})
+        if basis == self._basis:
+            return
+        self.revision += 1
+        self._report("overlap", self._grants.rebuild(nodes))
+        before = self._settled
+        self._settled = {each.metadata.name: self._settle(each) for each in nodes}
+        for gone in before.keys() - self._settled.keys():
+            self._report(gone, ())
+        self._basis = basis
 
     def _settle(self, node: Node, problems: Iterable[Problem] = ()) -> Settled:
         assert self.uplink is not None
@@ -246,14 +266,23 @@ class NodeNetwork:
         sets = rules.Sets(frozenset(local), frozenset(networks), frozenset(near))
         return Settled(_claims(node), paths.routes, paths.peer, sets)
 
-    def _sets(self) -> rules.Sets:
-        settled = list(self._settled.values())
-        return rules.Sets(
-            local=frozenset(network for each in settled for network in each.sets.local),
-            cluster=frozenset(network for each in settled for network in each.sets.cluster),
-            nodes=frozenset(address for each in settled for address in each.sets.nodes),
-            ports=tuple(self.host_ports()),
-        )
+    def _sets_of(self, name: str) -> rules.Sets:
+        if name == HOST_PORTS:
+            return rules.Sets(ports=tuple(self.host_ports()))
+        return self._settled[name].sets if name in self._settled else NO_SETS
+
+    async def _change_elements(self, names: Iterable[str]) -> None:
+        """Bring what these Nodes have in the tables in line. Raises NftFailed."""
+        assert self._loaded is not None
+        wanted = {name: sets for name in names if (sets := self._sets_of(name)) != self._loaded.get(name, NO_SETS)}
+        before = rules.union(self._loaded.get(name, NO_SETS) for name in wanted)
+        after = rules.union(wanted.values())
+        # Pod networks are granted to one Node each, but two may (by mistake) have one address: it stays for the other.
+        gone = before.nodes - after.nodes
+        shared = {each for settled in self._settled.values() for each in settled.sets.nodes & gone} if gone else ()
+        after = dataclasses.replace(after, nodes=after.nodes | frozenset(shared))
+        await nft.load(rules.changes(before, after, self.versions))
+        self._loaded = {name: sets for name, sets in (self._loaded | wanted).items() if sets != NO_SETS}
 
     def _sources(self) -> dict[int, IPAddress]:
         return {pool.network.version: pool.gateway for pool in self.pools}
@@ -270,6 +299,7 @@ class NodeNetwork:
 
     async def _change_routes(self, remove: Sequence[Route], put: Sequence[Route]) -> None:
         if not remove and not put:
+            self._report("kernel", ())
             return
         for verb, routes in (("removing", remove), ("adding", put)):
             if routes:
@@ -283,6 +313,10 @@ class NodeNetwork:
         )
 
     def _report(self, origin: str, found: Iterable[Problem]) -> None:
+        found = tuple(found)
+        if found or origin in self._troubled:
+            self.revision += 1
+            self._troubled = self._troubled | {origin} if found else self._troubled - {origin}
         for problem in self.problems.replace(origin, found):
             log.warning("%s", problem)
 

@@ -81,6 +81,16 @@ class Sets:
         }
 
 
+def union(sets: Iterable[Sets]) -> Sets:
+    every = list(sets)
+    return Sets(
+        local=frozenset().union(*(each.local for each in every)),
+        cluster=frozenset().union(*(each.cluster for each in every)),
+        nodes=frozenset().union(*(each.nodes for each in every)),
+        ports=tuple(port for each in every for port in each.ports),
+    )
+
+
 def ruleset(sets: Sets, versions: Iterable[int] = (4, 6)) -> str:
     """Everything, replacing what is there in one transaction: no packet sees the gap."""
     return "".join(_table(version, sets) for version in versions)
