@@ -52,6 +52,7 @@ def _listening(command: F) -> F:
             click.option("--admin", callback=_ADDRESS, metavar="ADDR", help=_ADMIN),
             click.option("--workers", type=click.IntRange(1, 256), metavar="N", help=_WORKERS),
             click.option("--drain", type=click.FloatRange(0), default=30.0, show_default=True, help=_DRAIN),
+            click.option("--access-log", type=click.Path(path_type=Path), metavar="FILE", help=_ACCESS_LOG),
             click.option("-v", "--verbose", is_flag=True, help="Log more."),
         )
     ):
@@ -63,6 +64,7 @@ _HTTP = "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, or :8080 for all addr
 _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
 _ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password: keep it private)."
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
+_ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
 _DRAIN = "Seconds that requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 
 

@@ -86,12 +86,21 @@ def open_listeners(wanted: Sequence[tuple[str, bool, Address]], workers: int) ->
     opened: list[Listener] = []
     try:
         for flag, tls, address in wanted:
+            _check_not_ours(flag, address, opened)
             opened += _open(flag, tls, address, workers)
     except BaseException:
         for listener in opened:
             listener.close()
         raise
     return opened
+
+
+def _check_not_ours(flag: str, address: Address, opened: Sequence[Listener]) -> None:
+    """Say so plainly when two flags want the same port; else the second would blame another program."""
+    for listener in opened:
+        same = address.host in (listener.address.host, "") or listener.address.host in ("0.0.0.0", "::")
+        if address.port and listener.port == address.port and same:
+            raise CannotListen(f"{flag} {address}: {listener.flag} listens there already; choose another port")
 
 
 def open_admin(flag: str, address: Address) -> socket.socket:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ingress import wire
@@ -29,6 +29,9 @@ DRIFT_SECONDS = 600.0
 STATS_PERIOD_SECONDS = 5.0
 """How often workers are asked what they have counted: so much is lost of the counts of one that is killed."""
 
+ECHO_SECONDS = 0.3
+"""A second signal so soon is the first one's echo: timeout(1) and shells signal the process and then its group."""
+
 
 @dataclass(kw_only=True)
 class Plan:
@@ -44,7 +47,8 @@ class Plan:
     default_certificate: Certificate | None = None
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
-    settings: dict[str, Any] = field(default_factory=dict)
+    access_log: int | None = None
+    """A file descriptor that every worker appends whole lines to."""
 
 
 class Stop:
@@ -53,8 +57,14 @@ class Stop:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.at_once = asyncio.Event()
+        self._first_seconds = 0.0
 
     def take(self, name: str) -> None:
+        now_seconds = asyncio.get_running_loop().time()
+        if not self.asked.is_set():
+            self._first_seconds = now_seconds
+        elif now_seconds - self._first_seconds < ECHO_SECONDS:
+            return
         if self.asked.is_set():
             log.warning("%s again: ending at once", name)
             self.at_once.set()
@@ -69,7 +79,10 @@ class Proxy:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.table = RoutingTable(plan.store, plan.selection)
-        self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot, settings=plan.settings)
+        self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
+        if plan.access_log is not None:
+            self.supervisor.settings = {"access_log_fd": plan.access_log}
+            self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
         self.totals = Totals(self.table)
         self.stop = Stop()

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
@@ -34,13 +35,14 @@ class Listening:
     drain: float
     verbose: bool
     drain_delay: float = 0.0
+    access_log: Path | None = None
     from_: tuple[Address, ...] = ()
 
     @property
     def wanted(self) -> list[tuple[str, bool, Address]]:
         """(flag, tls, address) of every listener."""
-        plain = [("--from", False, each) for each in self.from_] + [("--http", False, each) for each in self.http]
-        return plain + [("--https", True, each) for each in self.https]
+        every = [("--from", False, self.from_), ("--http", False, self.http), ("--https", True, self.https)]
+        return [(flag, tls, address) for flag, tls, addresses in every for address in addresses]
 
 
 class FlagSource:
@@ -84,6 +86,7 @@ def start(
         default_certificate=make_default_certificate() if listening.https else None,
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,
+        access_log=_open_log(listening.access_log) if listening.access_log else None,
     )
     try:
         finished = asyncio.run(_run(plan))
@@ -94,6 +97,16 @@ def start(
 
 async def _run(plan: Plan) -> bool:
     return await Proxy(plan).run()
+
+
+def _open_log(path: Path) -> int:
+    """Open for appending: lines of several workers do not mix. "-" is standard output."""
+    if str(path) == "-":
+        return sys.stdout.fileno()
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise click.ClickException(f"--access-log {path}: {error.strerror}; name a file that may be written") from None
 
 
 def _log_to_stderr(verbose: bool) -> None:

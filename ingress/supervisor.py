@@ -111,6 +111,9 @@ class Supervisor:
         self.slots = workers
         self.snapshot = snapshot
         self.settings = settings or {}
+        """What the workers' engines are told, by the names of ingress/proxy/settings.py."""
+        self.inherited: tuple[int, ...] = ()
+        """File descriptors that settings speak of."""
         self.workers: dict[int, Worker] = {}
         self.generation = 0
         self.draining = False
@@ -211,7 +214,7 @@ class Supervisor:
             # Blocking, on this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
             process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-P", "-m", "ingress.worker", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno(), *(line.fd for line in lines)],
+                pass_fds=[theirs.fileno(), *(line.fd for line in lines), *self.inherited],
                 stdin=subprocess.DEVNULL,
             )
         worker = Worker(slot, process)

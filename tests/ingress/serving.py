@@ -100,6 +100,10 @@ class Served:
         """Process ids of its children."""
         return children(self.process.pid)
 
+    async def until_replaced(self, killed: int, workers: int) -> None:
+        """Wait until a worker is gone and there are as many as before."""
+        await self.until(lambda: killed not in self.workers() and len(self.workers()) == workers)
+
     async def end(self) -> int:
         """Ask for an orderly end and wait for it."""
         if self.process.returncode is None:

@@ -52,7 +52,7 @@ async def test_requests_are_counted_by_ingress_and_survive_a_killed_worker(tmp_p
 
             for victim in running.workers():
                 os.kill(victim, signal.SIGKILL)
-                await running.until(lambda gone=victim: gone not in running.workers() and len(running.workers()) == 2)
+                await running.until_replaced(victim, 2)
             await running.until_answer("a.example", "/", lambda answer: answer.status == 200)
             seen = await metrics(running)
             assert seen["causeway_requests_total", "shop/web web 200"] == 3

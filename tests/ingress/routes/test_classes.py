@@ -1,5 +1,7 @@
 """Whose Ingress is it: every combination of class, annotation, default class and mode."""
 
+from typing import Any
+
 import pytest
 
 from ingress.routes.classes import STANDALONE, Selection, refusal
@@ -66,10 +68,11 @@ OTHER = ingress_class("other", "example.com/other")
 def test_whose(
     class_name: str | None, annotation: str | None, classes: list[IngressClass], selection: Selection, served: bool
 ) -> None:
+    spec: dict[str, Any] = {"ingressClassName": class_name} if class_name else {}
     found = ingress(
         "web",
         default="d",
-        **({"ingressClassName": class_name} if class_name else {}),
+        **spec,
         annotations={"kubernetes.io/ingress.class": annotation} if annotation is not None else {},
     )
     by_name = {each.metadata.name: each for each in classes}

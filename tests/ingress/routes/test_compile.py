@@ -54,7 +54,7 @@ def test_the_oldest_ingress_has_the_path_and_the_other_is_told() -> None:
 )
 def test_age(first: dict[str, str], second: dict[str, str]) -> None:
     rules = {"a.example": [("/", "Prefix", "x")]}
-    table = table_of(ingress(**second, rules=rules), ingress(**first, rules=rules))  # type: ignore[arg-type]
+    table = table_of(ingress(**second, rules=rules), ingress(**first, rules=rules))
     assert owner(table, "a.example", "/") == f"{first.get('namespace', 'shop')}/{first['name']}"
 
 
