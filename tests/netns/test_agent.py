@@ -48,19 +48,21 @@ def announced(lan: Lan) -> list[str]:
     return [name for name, path in files.items() if any(each["here"] for each in state(path))]
 
 
-def test_a_service_is_reached_from_everywhere(lan: Lan) -> None:
-    one, two = lan.node(1), lan.node(2)
+@pytest.mark.parametrize("mode", ["routed", "bridge"])
+def test_a_service_is_reached_from_everywhere(lan: Lan, mode: str) -> None:
+    one, two = lan.node(1, "--pod-network", mode), lan.node(2, "--pod-network", mode)
     outside = lan.machine("outside", 9)
     for node in (one, two):
         node.launch()
     for node in (one, two):
         node.wait_ready()
-    client, server = lan.pod(one), lan.pod(two)
+    client, server, neighbour = lan.pod(one), lan.pod(two), lan.pod(two)
     lan.serve(server.ns)
     write_service(lan, [server])
     wait_for(lambda: client.ask(CLUSTER_IP, port=80))
     assert client.ask(CLUSTER_IP, port=80) == client.ips[0]  # unchanged, also across nodes
     assert server.ask(CLUSTER_IP, port=80)  # itself
+    assert neighbour.ask(CLUSTER_IP, port=80) == neighbour.ips[0]
     assert seen_from(outside, one.address, port=NODE_PORT) == one.address
     assert seen_from(outside, two.address, port=NODE_PORT)
     wait_for(lambda: announced(lan))

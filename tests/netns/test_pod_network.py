@@ -158,3 +158,21 @@ def test_a_node_whose_address_is_not_here(lan: Lan, netns: Callable[..., NetNs])
     assert one.says("--uplink")
     one.ns.run("ip", "addr", "add", "192.168.70.11/24", "dev", "eth0")
     one.wait_ready()
+
+
+def test_two_nodes_with_one_address(lan: Lan) -> None:
+    """A mistake, or one being replaced by the other: the address stays a node's as long as one has it."""
+    one = lan.node(1)
+    for number in (2, 3):
+        lan.write_node(number, ["192.168.70.12", "fd70::12"])
+    one.start()
+
+    def nodes() -> str:
+        return one.ns.run("nft", "list", "set", "ip", "causeway-network", "nodes")
+
+    (lan.manifests / "node3.yaml").unlink()
+    wait_for(lambda: "10.70.3.0/24" not in one.routes())
+    wait_for(lambda: "10.70.3.0/24" not in one.ns.run("nft", "list", "set", "ip", "causeway-network", "pods"))
+    assert "192.168.70.12" in nodes()
+    (lan.manifests / "node2.yaml").unlink()
+    wait_for(lambda: "192.168.70.12" not in nodes())
