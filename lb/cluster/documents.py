@@ -16,6 +16,7 @@ import yaml
 from lb.cluster.kinds import Fault, foreign, kind_fault
 from lb.cluster.nodes import NESTING_MAX, BadNode, Values, child, line_of
 from lb.cluster.objects import KINDS, BadObject, Key, Object, Secret, decode
+from lb.cluster.spelling import misspelt
 from lb.cluster.validate import validate
 
 # The C scanner is ten times as fast; a PyYAML built without libyaml reads the same.
@@ -190,7 +191,7 @@ def _object(content: dict[str, Any], node: yaml.Node, check: Check) -> Iterator[
         fault = Fault(bad.field, bad.reason, bad.advice)
         yield Found(line, key, None, (Located(fault, line_of(node, fault.field)),), title)
         return
-    faults = check(found)
+    faults = (*misspelt(type(found), content), *check(found))
     if faults:
         wrong = tuple(Located(each, line_of(node, each.field)) for each in faults)
         yield Found(line, found.key, None, wrong, title)

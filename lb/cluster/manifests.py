@@ -124,6 +124,8 @@ class ManifestFolder:
         placed, signature = reading
         age = time.time() - signature[2] / 1e9
         if placed is None:
+            if not self.folder.is_dir():
+                return ()  # it went with the whole folder: that is another matter
             self._signatures.pop(path, None)
             return self._state.forget(path)
         self._signatures[path] = signature if age > RACY_SECONDS else _UNSURE

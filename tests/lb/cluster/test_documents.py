@@ -235,10 +235,10 @@ def test_anchors_and_merges() -> None:
 def test_a_few_lines_cannot_ask_for_billions_of_values() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
-    began = time.monotonic()
+    began = time.process_time()
     ((_, _, reason),) = wrong("\n".join(lines))
     assert "aliases expand" in reason
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_deep_nesting_is_refused_not_a_crash() -> None:
@@ -280,14 +280,14 @@ def test_cut_at_every_byte_nothing_is_raised() -> None:
 
 def test_ten_thousand_documents_are_read_in_a_few_seconds() -> None:
     text = "---\n".join(WEB.replace("web", f"s{number}") for number in range(10_000))
-    began = time.monotonic()
+    began = time.process_time()
     placed = read_documents(text)
     assert len(placed) == 10_000
-    assert time.monotonic() - began < 10  # measured 0.6 s
+    assert time.process_time() - began < 10  # measured 0.6 s
     known = {each.text: each.document for each in placed}
-    began = time.monotonic()
+    began = time.process_time()
     read_documents(text.replace("s5000,", "other,"), known)
-    assert time.monotonic() - began < 1  # measured 0.02 s
+    assert time.process_time() - began < 1  # measured 0.02 s
 
 
 def test_an_ingress() -> None:

@@ -200,9 +200,9 @@ def test_a_change_costs_the_same_among_ten_thousand_services() -> None:
         store.put(slice_of(f"s{number}", f"s{number}-1"))
     subscription = store.subscribe([Service, EndpointSlice])
     subscription.take()
-    began = time.perf_counter()
+    began = time.process_time()
     for number in range(1000):
         store.put(slice_of("s5", "s5-1", f"10.0.{number // 250}.{number % 250}"))
         assert len(subscription.take()) == 2
     # Measured 15 us; a pass over the store would take milliseconds.
-    assert (time.perf_counter() - began) / 1000 < 0.0005
+    assert (time.process_time() - began) / 1000 < 0.0005
