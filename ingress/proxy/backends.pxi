@@ -5,7 +5,9 @@ cdef Backend* backend_named(Core* k, object key) except NULL:
     """The backend of a name; one that nobody has described yet has no endpoints, so it answers 503."""
     cdef Engine engine = <Engine>k.engine
     cdef Backend* b
-    cdef bytes name
+    cdef bytes name = key.encode()
+    if len(name) > NAME_MAX:
+        raise ValueError(f"backend {key!r}: its name is longer than {NAME_MAX} octets")
     address = engine.backends.get(key)
     if address is not None:
         return <Backend*><size_t>address
@@ -14,7 +16,6 @@ cdef Backend* backend_named(Core* k, object key) except NULL:
         raise MemoryError()
     b.k = k
     b.refs = 1
-    name = key.encode()[:NAME_MAX]
     b.name_n = len(name)
     memcpy(b.name, <const char*>name, b.name_n)
     getrandom(&b.turn, sizeof(b.turn), 0)    # round robin begins anywhere: workers must not march in step
@@ -26,8 +27,20 @@ cdef void backend_release(Backend* b) noexcept:
     if b == NULL:
         return
     b.refs -= 1
-    if b.refs == 0:
+    if b.refs == 1 and b.removed:
+        backend_remove(b)
+    elif b.refs == 0:
         backend_clear(b)
+        free(b)
+
+
+cdef void backend_remove(Backend* b) noexcept:
+    """Take its endpoints away. Routes that name it find it again if it is described anew; it goes with the last one."""
+    cdef Engine engine = <Engine>b.k.engine
+    backend_clear(b)
+    b.removed = b.refs > 1
+    if not b.removed:
+        engine.backends.pop((<const char*>b.name)[:b.name_n].decode(), None)
         free(b)
 
 
@@ -117,6 +130,7 @@ cdef void backend_fill(Backend* b, object endpoints) except *:
             endpoint_leave(fresh[i])
         free(fresh)
         raise
+    b.removed = False
     old = b.endpoints
     old_n = b.n
     b.endpoints = fresh

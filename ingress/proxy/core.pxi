@@ -14,7 +14,7 @@ cdef enum:
     ADDRESS_TEXT = 46        # INET6_ADDRSTRLEN
     DATE_TEXT = 64
     TRIED_MAX = 8
-    NAME_MAX = 200
+    NAME_MAX = 300           # "namespace-service-port" with all parts at their longest
     LOG_ID_MAX = 128
 
 # One non-blocking socket of the epoll set.
@@ -119,7 +119,8 @@ cdef struct Endpoint:
 
 cdef struct Backend:
     Core* k
-    int refs
+    int refs                 # the engine's, its routes' and its exchanges'
+    bint removed             # but a route still names it
     uint32_t turn
     int name_n
     u8 name[NAME_MAX]        # for the log

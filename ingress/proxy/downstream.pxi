@@ -278,7 +278,18 @@ cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
     x.is_head = method_is(m, n, b"HEAD")
     x.idempotent = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
                     or method_is(m, n, b"OPTIONS"))
-    x.upgrade = (h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked)
+    x.upgrade = (h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked
+                 and not names_h2c(p + h.upgrade.at, h.upgrade.n))
+
+
+cdef bint names_h2c(const u8* p, int n) noexcept nogil:
+    """HTTP/2 over the switched connection would be requests that no rule of ours has seen."""
+    cdef const char* word = b"h2c"
+    cdef int i, word_n = <int>strlen(word)
+    for i in range(n - word_n + 1):
+        if is_word(p + i, word_n, word):
+            return True
+    return False
 
 
 cdef inline bint method_is(const u8* p, int n, const char* name) noexcept nogil:
@@ -337,10 +348,10 @@ cdef void request_body(Exchange* x, u8* p, int n) noexcept:
         else:
             reply(c, x, 400)
         return
+    if used < n and not client_keep(c, p + used, n - used):
+        return
     if not conn_send(u, p, used):
         upstream_lost(u, 502)
-        return
-    if used < n and not client_keep(c, p + used, n - used):
         return
     upstream_settle(u)
     client_settle(c)
@@ -364,5 +375,5 @@ cdef void client_writable(Conn* c) noexcept:
             upstream_settle(u)
     else:
         client_next(c)
-    if c.fd >= 0 and c.ssl != NULL and c.mask & EPOLLIN:
+    if c.fd >= 0 and c.read_wants_write:
         client_readable(c)

@@ -104,9 +104,9 @@ cdef class Engine:
     def listen(self, fd, *, tls, port):
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says."""
         cdef Conn* l
-        cdef int own, one = 1
-        sockets.socket(fileno=os.dup(fd)).detach()    # raises OSError if it is no socket
-        own = os.dup(fd)
+        cdef int own = -1, one = 1
+        with sockets.socket(fileno=os.dup(fd)):    # raises OSError if it is no socket
+            own = os.dup(fd)
         os.set_blocking(own, False)
         setsockopt(own, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one))    # accepted sockets inherit it
         l = conn_new(self.k, own, LISTENER)
@@ -123,10 +123,9 @@ cdef class Engine:
 
     def remove_backend(self, key):
         """Forget a backend; routes that still name it answer 503."""
-        address = self.backends.pop(key, None)
+        address = self.backends.get(key)
         if address is not None:
-            backend_clear(<Backend*><size_t>address)
-            backend_release(<Backend*><size_t>address)
+            backend_remove(<Backend*><size_t>address)
             reap(self.k)
 
     def set_host(self, host, routes):

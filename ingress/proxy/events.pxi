@@ -69,7 +69,14 @@ cdef void accept_pause(Core* k) noexcept:
 
 
 cdef void accept_resume(Core* k) noexcept:
+    """Go on accepting, if there are descriptors again."""
     cdef Conn* l = k.listeners
+    cdef int spare = dup_fd(k.epfd)
+    if spare < 0:
+        return
+    close_fd(spare)
+    if k.fd_limit and spare > k.fd_limit:
+        return
     k.accept_paused = False
     while l != NULL:
         watch(l, EPOLLIN)

@@ -195,8 +195,8 @@ cdef int note_field(const u8* b, Field* f, Head* h) noexcept nogil:
             return -501 if f.value_n and not h.chunked and h.encodings == 1 else -400
     elif kind == UPGRADE:
         f.drop = True
-        if h.upgrade.n:
-            h.upgrade.at = -1
+        if h.upgrade.at:
+            h.upgrade.n = 0     # several: passed on as none
         else:
             h.upgrade = value_of(f)
     elif kind == HOP:

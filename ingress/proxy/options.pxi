@@ -94,9 +94,12 @@ cdef void core_close(Core* k) noexcept:
 cdef void core_free(Core* k, dict backends):
     cdef Conn* c
     cdef Exchange* x
+    cdef Backend* b
     for address in backends.values():
-        backend_clear(<Backend*><size_t>address)
-        backend_release(<Backend*><size_t>address)    # host tables may hold it on
+        b = <Backend*><size_t>address
+        backend_clear(b)
+        b.removed = False
+        backend_release(b)    # host tables may hold it on, without its endpoints
     while k.spare != NULL:
         c = k.spare
         k.spare = c.pool_next

@@ -155,6 +155,7 @@ cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
 cdef void response_frame(Exchange* x, const Head* h) noexcept:
     """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
     cdef Conn* c = x.down
+    x.decode = h.chunked and x.minor == 0
     if h.status == 101:
         x.response.mode = B_TUNNEL
         x.request.mode = B_TUNNEL
@@ -162,7 +163,6 @@ cdef void response_frame(Exchange* x, const Head* h) noexcept:
         x.response.mode = B_DONE
     elif h.chunked:
         x.response.mode = B_CHUNKED
-        x.decode = x.minor == 0
     elif h.content_length >= 0:
         x.response.mode = B_LENGTH if h.content_length else B_DONE
         x.response.left = h.content_length

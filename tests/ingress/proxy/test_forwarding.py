@@ -332,6 +332,9 @@ async def test_status_of_what_cannot_be_routed() -> None:
         assert b"503 Service Unavailable" in await r.get()
         r.engine.remove_backend("backend")
         assert b"503 Service Unavailable" in await r.get()
+        r.engine.set_backend("backend", [r.endpoint.address])
+        assert (await r.get()).startswith(b"HTTP/1.1 200")  # the route finds it again by its name
+        r.engine.remove_backend("backend")
         r.engine.remove_host("")
         assert b"404 Not Found" in await r.get()
         r.engine.set_backend("backend", [r.endpoint.address])

@@ -230,7 +230,14 @@ def test_absolute_form_becomes_origin_form() -> None:
 def test_an_upgrade_is_passed_on_only_when_it_is_asked_for() -> None:
     asked = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert {b"Connection: Upgrade", b"Upgrade: websocket"} <= set(fields(rewrite_request(asked)))
-    for head in (asked.replace(b", Upgrade", b""), asked.replace(b"1.1\r\n", b"1.0\r\n", 1)):
+    for head in (
+        asked.replace(b", Upgrade", b""),
+        asked.replace(b"1.1\r\n", b"1.0\r\n", 1),
+        asked.replace(b"websocket", b"x, H2C"),
+        asked.replace(b"\r\n\r\n", b"\r\nUpgrade: y\r\n\r\n"),
+        asked.replace(b"\r\n\r\n", b"\r\nUpgrade: y\r\nUpgrade: z\r\n\r\n"),
+        asked.replace(b"websocket", b""),
+    ):
         assert not any(f.lower().startswith((b"connection", b"upgrade")) for f in fields(rewrite_request(head)))
 
 
