@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress.listeners import Address, BadAddress, read_address
-from ingress.publish import StatusPublisher
+from ingress.publish import StatusPublisher, read_published
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.flags import FlagRoute, objects_of
@@ -120,6 +120,7 @@ def serve(
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Default: in-cluster.")
 @click.option(
     "--publish-status-address",
+    callback=_reads(read_published),
     metavar="ADDR[,ADDR...]",
     help="Write these addresses or names into the status of the Ingresses served.",
 )
@@ -148,7 +149,7 @@ def serve(
 @_listening
 def ingress(
     kubeconfig: Path | None,
-    publish_status_address: str | None,
+    publish_status_address: tuple[str, ...] | None,
     controller_class: tuple[str, ...],
     ingress_class: tuple[str, ...],
     watch_ingress_without_class: bool,
@@ -160,7 +161,6 @@ def ingress(
     selection = Selection(
         controllers=controller_class, annotation_classes=ingress_class, classless=watch_ingress_without_class
     )
-    addresses = [each.strip() for each in (publish_status_address or "").split(",") if each.strip()]
     try:
         opened = open_source(None, kubeconfig, kinds=KINDS)
     except click.UsageError:
@@ -168,7 +168,7 @@ def ingress(
             raise
         advice = "give --kubeconfig FILE, or run in a pod with a service account"
         raise click.UsageError(f"no API server to read from: {advice}") from None
-    publisher = StatusPublisher(opened.status, addresses) if addresses else None
+    publisher = StatusPublisher(opened.status, publish_status_address) if publish_status_address else None
     start(opened.store, opened.source, selection, Listening(**listening), publisher)
 
 

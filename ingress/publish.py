@@ -2,14 +2,26 @@
 
 import asyncio
 import ipaddress
+import re
 from collections.abc import Sequence
 
+from ingress.listeners import BadAddress
 from ingress.routes.compile import RoutingTable
 from lb.cluster.objects import Ingress, IngressClass, IngressStatus, Key, LoadBalancerIngress, LoadBalancerStatus
 from lb.cluster.status import StatusWriter
 from lb.reconcile import reconcile_forever
 
 RETRY_SECONDS = 2.0
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+def read_published(text: str) -> tuple[str, ...]:
+    """Read "ADDRESS-OR-NAME[,...]"; BadAddress for what the API server would refuse in a status."""
+    found = tuple(each.strip() for each in text.split(",") if each.strip())
+    for each in found:
+        if not _is_address(each) and not _NAME.fullmatch(each):
+            raise BadAddress(f'"{each}" is neither an IP address nor a DNS name')
+    return found
 
 
 def status_of(addresses: Sequence[str]) -> IngressStatus:

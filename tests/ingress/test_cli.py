@@ -32,7 +32,9 @@ def run(*argv: str) -> Result:
         (["serve", "-f", "/etc/hostname"], ["-f", "is not a folder"]),
         (["serve", "--nonsense"], ["--nonsense"]),
         (["ingress"], ["nothing to listen on", "--http"]),
+        (["ingress", "--http", ":0"], ["no API server to read from", "--kubeconfig FILE"]),
         (["ingress", "--http", ":0", "--kubeconfig", "/nonexistent"], ["--kubeconfig", "/nonexistent"]),
+        (["ingress", "--http", ":0", "--publish-status-address", "10.0.0.1,http://x"], ["address", "http://x"]),
         (["check"], ["'-f'"]),
         (["check", "-f", "/nonexistent"], ["-f", "does not exist"]),
     ],
@@ -53,6 +55,12 @@ def test_a_port_in_use(flag: str) -> None:
     assert done.exit_code == 1
     line = done.output.strip().splitlines()[-1]
     assert line.startswith(f"Error: {flag} 127.0.0.1:{port}: another program listens there")
+
+
+def test_a_log_that_cannot_be_written() -> None:
+    done = run("serve", "--to", ":9", "--http", "127.0.0.1:0", "--access-log", "/nonexistent/log")
+    assert done.exit_code == 1
+    assert "--access-log /nonexistent/log: No such file or directory" in done.output
 
 
 def test_check_a_good_folder(tmp_path: Path) -> None:
@@ -100,6 +108,18 @@ async def test_an_endpoint_that_is_not_there_is_502() -> None:
         answer = await ask(running.http, "any")
         assert answer.status == 502
         assert b"502" in answer.body
+
+
+async def test_the_access_log_has_a_line_for_each_request(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    flags = ["--workers", "2", "--access-log", str(log)]
+    async with endpoints("one") as (one,), serving("--to", one.address, *flags) as running:
+        for number in range(10):
+            await ask(running.http, "any", f"/{number}")
+        assert await running.end() == 0
+    lines = log.read_text().splitlines()
+    assert sorted(line.split('"')[1] for line in lines) == [f"GET /{number} HTTP/1.1" for number in range(10)]
+    assert all("[command-line/to:80]" in line for line in lines)
 
 
 async def test_a_folder_with_nothing_in_it_serves_404_until_there_is_something(tmp_path: Path) -> None:

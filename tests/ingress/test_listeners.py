@@ -80,6 +80,14 @@ def test_a_port_in_use_even_by_ourselves() -> None:
         first.close()
 
 
+def test_two_flags_that_want_one_port() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    wanted = [("--http", False, Address("127.0.0.1", port)), ("--https", True, Address("", port))]
+    with pytest.raises(CannotListen, match=f"--https :{port}: --http listens there already"):
+        open_listeners(wanted, 1)
+
+
 def test_an_address_of_another_machine() -> None:
     with pytest.raises(CannotListen, match="no such address"):
         open_listeners([("--http", False, Address("192.0.2.1", 8080))], 1)
