@@ -88,7 +88,8 @@ def plan_link(
         host_interface=host_interface(attached),
         # Set by us, not drawn by the kernel: udev leaves such a MAC alone, and the pod has a fixed entry for it.
         host_mac=mac(names[8:13]),
-        pod_mac=mac(names[16:21]),
+        # Of the address: who still remembers its former owner's on the bridge remembers rightly.
+        pod_mac=mac(hashlib.sha256(str(addresses[0]).encode()).digest()[:5]),
         mtu=mtu,
         addresses=tuple(_pod_address(each, mode, pools) for each in addresses),
         alias=alias(attached, addresses),
