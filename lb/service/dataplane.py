@@ -204,15 +204,16 @@ class ServiceDataplane:
                 # In one transaction: packets meet either the old table or the whole new one.
                 transaction.add_table(layout.comment_of(self.facts.detection))
                 transaction.delete_table()
-                layout.add_base(transaction, self.facts.detection)
+            layout.add_base(transaction, self.facts.detection)
             write_facts(transaction, self.facts.pods, self.facts.service_cidrs)
             operations, moved_here = plan.take()
             operations.write(transaction, self.facts.detection)
             moved |= moved_here
             transactions.append(transaction)
         self._socket.commit(transactions)
-        for family, found in present.items():
-            self._remove_chains(family, found.chains - layout.BASE_CHAINS - self.plans[family].chains())
+        for family, plan in self.plans.items():
+            wanted = layout.BASE_CHAINS | plan.chains()
+            self._remove_chains(family, self._socket.chains(family, layout.TABLE) - wanted)
         return moved
 
     def _read_present(self) -> dict[Family, Present]:
@@ -229,12 +230,20 @@ class ServiceDataplane:
         for shape in layout.shapes(family):
             if shape.flags & SetFlags.DYNAMIC or shape.flags == SetFlags.INTERVAL:
                 continue
-            for key, data, last in self._socket.elements(family, layout.TABLE, shape.name):
+            for key, data, last in self._elements_of(family, shape.name):
                 if shape.name == "classes":
                     classes[int.from_bytes(key, "little")] = data.decode()
                 else:
                     elements[shape.name, key] = last or data
-        return Present(elements, classes, self._socket.chains(family, layout.TABLE))
+        return Present(elements, classes)
+
+    def _elements_of(self, family: Family, name: str) -> list[tuple[bytes, bytes, bytes]]:
+        try:
+            return self._socket.elements(family, layout.TABLE, name)
+        except NetfilterError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return []  # someone has deleted the set; it will be made again
 
     # -- after it
 

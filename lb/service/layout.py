@@ -85,15 +85,15 @@ def shapes(family: Family) -> tuple[SetShape, ...]:
 
 
 def add_base(transaction: Transaction, detection: Detection) -> None:
-    """The whole table without any Service in it."""
+    """The whole table without any Service in it; what of it is there stays, and its base chains are written anew."""
     family = transaction.family
     transaction.add_table(comment_of(detection))
     for identity, shape in enumerate(shapes(family), 1):
         transaction.add_set(shape, identity)
-    transaction.add_chain("refuse")
+    _add_empty(transaction, "refuse")
     transaction.add_rule("refuse", e.l4_protocol(0), e.compare(0, b"\x06"), e.reject_with_reset())
     transaction.add_rule("refuse", e.reject_with_icmp(family))
-    transaction.add_chain("services")
+    _add_empty(transaction, "services")
     transaction.add_rule("services", *_vip(family, 0), e.map_value("vips", 0, 0), e.set_priority(0))
     transaction.add_rule("services", e.priority(0), e.map_verdict("classes", 0))
     transaction.add_rule(
@@ -101,14 +101,14 @@ def add_base(transaction: Transaction, detection: Detection) -> None:
     )
     transaction.add_rule("services", e.destination(family, 0), e.in_set("service-cidrs", 0), e.verdict(Verdict.DROP))
     for name, number in (("prerouting", PREROUTING), ("output", OUTPUT)):
-        transaction.add_chain(name, BaseHook("nat", number, _NAT_DESTINATION))
+        _add_empty(transaction, name, BaseHook("nat", number, _NAT_DESTINATION))
         transaction.add_rule(name, e.verdict(Verdict.JUMP, "services"))
     _add_postrouting(transaction)
 
 
 def _add_postrouting(transaction: Transaction) -> None:
     family = transaction.family
-    transaction.add_chain("postrouting", BaseHook("nat", POSTROUTING, _NAT_SOURCE))
+    _add_empty(transaction, "postrouting", BaseHook("nat", POSTROUTING, _NAT_SOURCE))
     # A pod that reached itself would answer itself directly, with an address it never called.
     transaction.add_rule(
         "postrouting",
@@ -224,9 +224,9 @@ def class_rules(family: Family, found: Class, detection: Detection) -> Iterator[
     yield (here,)
 
 
-def _add_empty(transaction: Transaction, chain: str) -> None:
-    # It may be there: left by an agent that was killed while it removed unused chains.
-    transaction.add_chain(chain)
+def _add_empty(transaction: Transaction, chain: str, hook: BaseHook | None = None) -> None:
+    # It may be there: from an earlier run, or left by an agent that was killed while it removed unused chains.
+    transaction.add_chain(chain, hook)
     transaction.flush_chain(chain)
 
 

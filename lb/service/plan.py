@@ -39,7 +39,6 @@ class Present:
     elements: Elements = field(default_factory=dict)
     classes: dict[int, str] = field(default_factory=dict)
     """Number -> name of its chain."""
-    chains: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -48,6 +47,9 @@ class Operations:
 
     picks: list[Pick] = field(default_factory=list)
     classes: list[tuple[int, Class]] = field(default_factory=list)
+    """Chains to write, whether they are there or not."""
+    foreign: list[int] = field(default_factory=list)
+    """Numbers in `classes` that lead to chains which are none of ours."""
     delete: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     """By set: key -> the data it has now."""
     add: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
@@ -55,10 +57,11 @@ class Operations:
 
     def __len__(self) -> int:
         elements = sum(map(len, self.delete.values())) + sum(map(len, self.add.values()))
-        return elements + len(self.picks) + len(self.classes)
+        return elements + len(self.picks) + len(self.classes) + len(self.foreign)
 
     def write(self, transaction: Transaction, detection: Detection) -> None:
         """Append the messages. Chains come before the elements that lead to them."""
+        transaction.delete_elements("classes", map(number, self.foreign))
         for pick in self.picks:
             layout.add_pick(transaction, pick)
         for class_number, found in self.classes:
@@ -99,8 +102,8 @@ class TablePlan:
         self._shared: Counter[Place] = Counter()
         self._numbers: dict[Class, int] = {}
         self._uses: Counter[Class] = Counter()
+        self._written: set[Class] = set()
         self._picks: set[Pick] = set()
-        self._foreign: set[int] = set()
         self._seeds: dict[bytes, tuple[Places, Places]] = {}
         self._before: Elements = {}
         self._after: Elements = {}
@@ -112,18 +115,21 @@ class TablePlan:
     # -- in
 
     def adopt(self, present: Present) -> None:
-        """Forget everything and begin from what the kernel holds: what no Service wants again will be deleted."""
+        """Forget everything and begin from what the kernel holds: what no Service wants again will be deleted.
+
+        Of the elements only what differs will be changed. The chains of classes that are wanted are written anew, so
+        that a full pass also mends rules that others have changed.
+        """
         self._forget_all()
         self._before = dict(present.elements)
         self._adopting = True
         self._seeds = places_present(present.elements)
         for class_number, chain in present.classes.items():
             found = class_of_chain(chain)
-            if found is not None and all(layout.pick_chain(pick) in present.chains for pick in layout.picks_of(found)):
+            if found is not None and found not in self._numbers:
                 self._numbers[found] = class_number
-                self._picks.update(layout.picks_of(found))
             else:
-                self._foreign.add(class_number)
+                self._new.foreign.append(class_number)
 
     def update(self, service: Key, wanted: Sequence[WantedVip], cluster_ips: Sequence[Address] = ()) -> None:
         """Put one Service in line; nothing wanted: it is gone. All of the plan's family."""
@@ -208,9 +214,11 @@ class TablePlan:
     def _number_of(self, found: Class) -> int:
         class_number = self._numbers.get(found)
         if class_number is None:
-            taken = self._foreign.union(self._numbers.values())
+            taken = {*self._numbers.values(), *self._new.foreign}
             class_number = next(each for each in range(CLASS_BASE, CLASS_BASE + len(taken) + 1) if each not in taken)
             self._numbers[found] = class_number
+        if found not in self._written:
+            self._written.add(found)
             for pick in layout.picks_of(found):
                 if pick not in self._picks:
                     self._picks.add(pick)
@@ -235,7 +243,7 @@ class TablePlan:
 
     def chains(self) -> set[str]:
         """The chains of classes and picks that belong to the table."""
-        return {found.chain for found in self._numbers} | {layout.pick_chain(pick) for pick in self._picks}
+        return {name for found in self._numbers for name in _chains_of(found)}
 
     def unused(self) -> list[tuple[int, Class]]:
         """Classes that no VIP has any more."""
@@ -243,16 +251,21 @@ class TablePlan:
 
     def forget_unused(self) -> tuple[list[bytes], list[str]]:
         """Forget the unused classes: the keys of their elements in `classes`, and the chains to delete after them."""
-        keys, chains = [], []
+        before = self.chains()
+        keys = []
         for class_number, found in self.unused():
             keys.append(number(class_number))
-            chains.append(found.chain)
             del self._numbers[found]
             del self._uses[found]
-        kept = {pick for found in self._numbers for pick in layout.picks_of(found)}
-        chains += [layout.pick_chain(pick) for pick in self._picks - kept]
-        self._picks = kept
-        return keys, chains
+            self._written.discard(found)
+        gone = before - self.chains()
+        self._picks = {pick for pick in self._picks if layout.pick_chain(pick) not in gone}
+        return keys, sorted(gone)
+
+
+def _chains_of(found: Class) -> Iterable[str]:
+    yield found.chain
+    yield from map(layout.pick_chain, layout.picks_of(found))
 
 
 def _shared_elements(wanted: Iterable[WantedVip], cluster_ips: Iterable[Address]) -> Iterable[Place]:
@@ -283,7 +296,7 @@ def write_facts(transaction: Transaction, pods: Iterable[Network], service_cidrs
 
 
 def write_removal(transaction: Transaction, chains: Iterable[str]) -> None:
-    """Delete chains that nothing leads to any more: those of classes before those of picks."""
+    """Delete chains that nothing else leads to any more."""
     listed = list(chains)
     for name in listed:
         transaction.flush_chain(name)

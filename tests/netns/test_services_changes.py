@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -218,6 +219,65 @@ async def test_a_table_broken_by_others_is_told_and_mended(lab: Lab) -> None:
         await lab.have(service(), slices("L R"))
     await lab.dataplane.apply([Key("Service", "default", "web")])
     assert met(lab, "P", CIP, times=40) == {L, R}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flush chain ip causeway-services services",
+        "flush chain ip causeway-services pick-1",
+        "flush chain ip causeway-services internal-1",
+        "delete chain ip causeway-services prerouting",
+        "delete element ip causeway-services classes { 0x7ca00000 }",
+        "flush map ip causeway-services endpoints",
+        "add chain ip causeway-services theirs; add element ip causeway-services classes { 0x7ca00009 : goto theirs }",
+        "flush ruleset",
+    ],
+)
+async def test_a_full_pass_mends_whatever_others_have_done(lab: Lab, damage: str) -> None:
+    await lab.have(service(), slices("L"))
+    sound = lab.node.run("nft", "list", "table", "ip", "causeway-services")
+    lab.node.run("nft", *damage.split())
+    await lab.dataplane.apply(None)
+    assert met(lab, "P", CIP) == {L}
+    mended = lab.node.run("nft", "list", "table", "ip", "causeway-services")
+    assert sorted(mended.splitlines()) == sorted(sound.splitlines())
+
+
+async def test_the_kernel_holds_what_is_planned_after_any_sequence_of_changes(lab: Lab) -> None:
+    draw = random.Random(4)
+    specs: list[dict[str, Any]] = [
+        {}, {"externalTrafficPolicy": "Local"}, {"internalTrafficPolicy": "Local"}, {"sessionAffinity": "ClientIP"},
+        {"loadBalancerSourceRanges": ["10.0.0.0/8", "203.0.113.0/24"]},
+    ]  # fmt: skip
+    for _ in range(60):
+        objects = []
+        for index, name in enumerate(draw.sample("abcd", draw.randrange(5))):
+            letters = " ".join(draw.sample("LMKRS", draw.randrange(6)))
+            cluster_ip = f"10.96.0.{20 + index}"
+            objects += [balanced(name, clusterIP=cluster_ip, **draw.choice(specs)), slices(letters, name)]
+        await lab.have(*objects)
+        for family, present in lab.dataplane._read_present().items():
+            plan = lab.dataplane.plans[family]
+            planned = {place: data for each in plan.placed.values() for place, data in each.elements()}
+            planned.update(dict.fromkeys(plan._shared, b""))
+            assert present.elements == planned
+
+
+async def test_udp_flows_of_many_services_at_once(lab: Lab) -> None:
+    def all_of_them(letter: str) -> list[dict[str, Any]]:
+        objects: list[dict[str, Any]] = []
+        for index in range(20):
+            name = f"dns-{index}"
+            objects.append(service(name, clusterIP=f"10.96.1.{index}", ports=DNS))
+            objects.append(slices(letter, name, protocol="UDP", name="dns"))
+        return objects
+
+    await lab.have(*all_of_them("L"))
+    with lab.udp_client("P", CIP) as first, lab.udp_client("P", CIP) as last:
+        assert (lab.send(first, "10.96.1.0", 53)[0], lab.send(last, "10.96.1.19", 53)[0]) == (L, L)
+        await lab.have(*all_of_them("R"))
+        assert (lab.send(first, "10.96.1.0", 53)[0], lab.send(last, "10.96.1.19", 53)[0]) == (R, R)
 
 
 async def test_older_service_keeps_a_contested_address(lab: Lab) -> None:
