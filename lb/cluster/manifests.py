@@ -56,8 +56,13 @@ class _Unreadable(NamedTuple):
     advice: str
 
 
-_Reading = tuple[list[Placed] | _Unreadable | None, Signature]
-"""What a file holds, why that cannot be read, or None if there is no such file; and its signature when it was read."""
+class _Reading(NamedTuple):
+    """A file as it was read: what it holds, why that cannot be read, or None if there is no such file."""
+
+    content: list[Placed] | _Unreadable | None
+    signature: Signature
+    age_seconds: float
+    """Since it was last written to, when it was read."""
 
 
 class FolderUnreadable(Exception):
@@ -121,8 +126,7 @@ class ManifestFolder:
 
     def _take(self, path: str, reading: _Reading) -> Iterable[Problem]:
         """Bring a file that was read into the store; return what is newly wrong."""
-        placed, signature = reading
-        age = time.time() - signature[2] / 1e9
+        placed, signature, age = reading
         if placed is None:
             if not self.folder.is_dir():
                 return ()  # it went with the whole folder: that is another matter
@@ -288,35 +292,39 @@ def _read_several(folder: Path, paths: Iterable[tuple[str, Mapping[str, Document
 
 
 def _read(full: Path, known: Mapping[str, Document], check: Check) -> _Reading:
-    """Read one file: its documents, why it cannot be read, or None if it is not there."""
-    signature = _UNSURE
     try:
         with full.open("rb") as file:
             found = os.fstat(file.fileno())
-            signature = _signature(found)
             if not stat.S_ISREG(found.st_mode):
-                return None, signature
-            if found.st_size > FILE_BYTES_MAX:
-                return _Unreadable(f"is larger than {FILE_BYTES_MAX} bytes", "split it"), signature
-            data = file.read()
-        text = data.decode("utf-8-sig")
+                return _Reading(None, _UNSURE, 0.0)
+            age = time.time() - found.st_mtime
+            data = file.read(FILE_BYTES_MAX + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None, signature
+        return _Reading(None, _UNSURE, 0.0)
     except OSError as error:
-        return _Unreadable(f"cannot be read: {error.strerror}", "check its permissions"), _signature_or(full)
+        reason = f"cannot be read: {error.strerror}"
+        return _Reading(_Unreadable(reason, "check its permissions"), _signature_or_unsure(full), RACY_SECONDS + 1)
+    return _Reading(_content(full, data, known, check), _signature(found), age)
+
+
+def _content(full: Path, data: bytes, known: Mapping[str, Document], check: Check) -> list[Placed] | _Unreadable:
+    if len(data) > FILE_BYTES_MAX:
+        return _Unreadable(f"is larger than {FILE_BYTES_MAX} bytes", "split it")
+    try:
+        text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return _Unreadable(f"is not UTF-8 text: byte {error.start}", "save it as UTF-8"), signature
+        return _Unreadable(f"is not UTF-8 text: byte {error.start}", "save it as UTF-8")
     if full.suffix == ".json":
         # JSON may be indented by tabs, which YAML forbids; inside its strings there are none.
         text = text.replace("\t", " ")
-    return read_documents(text, known, check), signature
+    return read_documents(text, known, check)
 
 
 def _check_of(path: str) -> Check:
     return validate_status if path.startswith(STATUS_FOLDER + "/") else validate
 
 
-def _signature_or(full: Path) -> Signature:
+def _signature_or_unsure(full: Path) -> Signature:
     try:
         return _signature(full.stat())
     except OSError:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lb.cluster import manifests
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import EndpointSlice, Service
 from lb.cluster.store import ObjectStore
@@ -149,7 +150,8 @@ async def test_a_file_that_is_not_utf8_keeps_its_objects(watched: Watched) -> No
     assert watched.port() == 80
 
 
-async def test_a_file_written_piece_by_piece_does_no_harm(watched: Watched) -> None:
+async def test_a_file_written_piece_by_piece_does_no_harm(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "FRESH_SECONDS", 5.0)  # however slow this machine is now
     text = "---\n".join(service(name) for name in ("web", "b", "c"))
     (watched.folder / "web.yaml").write_text(text)
     await until(lambda: watched.port("c"))
