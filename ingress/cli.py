@@ -84,6 +84,7 @@ _DRAIN = "Seconds that requests under way get to finish when asked to stop (SIGT
 )
 @_listening
 def serve(
+    *,
     manifests: Path | None,
     from_: tuple[Address, ...],
     to: tuple[tuple[Endpoint, ...], ...],
@@ -148,6 +149,7 @@ def serve(
 )
 @_listening
 def ingress(
+    *,
     kubeconfig: Path | None,
     publish_status_address: tuple[str, ...] | None,
     controller_class: tuple[str, ...],
@@ -169,7 +171,7 @@ def ingress(
         advice = "give --kubeconfig FILE, or run in a pod with a service account"
         raise click.UsageError(f"no API server to read from: {advice}") from None
     publisher = StatusPublisher(opened.status, publish_status_address) if publish_status_address else None
-    start(opened.store, opened.source, selection, Listening(**listening), publisher)
+    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher)
 
 
 @click.command(short_help="Validate manifests.")

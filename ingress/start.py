@@ -62,6 +62,7 @@ def start(
     source: Source,
     selection: Selection,
     listening: Listening,
+    *,
     publisher: StatusPublisher | None = None,
 ) -> None:
     """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if a second signal cut it short.

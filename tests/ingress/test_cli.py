@@ -101,6 +101,21 @@ async def test_routes_from_flags() -> None:
             assert got == ["api", "rest", "shop", "rest"]
 
 
+async def test_flags_beside_a_folder(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    async with endpoints("folder", "flag", "rest") as (one, flag, rest):
+        rules: dict[str, list[tuple[str, str | None, str]]] = {"a.example": [("/", "Prefix", "web")]}
+        folder.write("web", [ingress("web", rules), *service("web", one.address)])
+        argv = ["-f", str(tmp_path), "--route", f"a.example/flag={flag.address}", "--to", rest.address]
+        async with serving(*argv, "--workers", "1") as running:
+            asked = [("a.example", "/x"), ("a.example", "/flag"), ("b.example", "/")]
+            got = [(await ask(running.http, host, path)).service for host, path in asked]
+            assert got == ["folder", "flag", "rest"]
+            folder.remove("web")
+            await running.until_answer("a.example", "/x", lambda answer: answer.service == "rest")
+            assert (await ask(running.http, "a.example", "/flag")).service == "flag"
+
+
 async def test_an_endpoint_that_is_not_there_is_502() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
