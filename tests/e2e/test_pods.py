@@ -84,17 +84,11 @@ def test_big_messages_cross_the_nodes_whole(town: Town) -> None:
 def test_ended_pods_leave_no_link(cluster: Cluster, town: Town) -> None:
     """A pod that ends leaves no link on its node."""
     node = cluster.nodes[0]
-    before = _pod_links(cluster, node)
+    before = cluster.pod_links(node)
     names = [f"brief-{i}" for i in range(3)]
     cluster.kubectl.apply(*(shop.pod(name, node.name, {"brief": "yes"}) for name in names))
     wait = ["wait", "pod", "-l", "brief=yes", "--for=condition=Ready", "--timeout=60s"]
     cluster.kubectl("-n", NAMESPACE, *wait, timeout=65)
-    assert len(_pod_links(cluster, node) - before) >= len(names)
+    assert len(cluster.pod_links(node) - before) >= len(names)
     cluster.kubectl("-n", NAMESPACE, "delete", "pod", "-l", "brief=yes", "--timeout=60s", timeout=65)
-    cluster.wait("the pods' links are gone", lambda: _pod_links(cluster, node) == before)
-
-
-def _pod_links(cluster: Cluster, node: layout.Node) -> set[str]:
-    """Names of the node's links towards pods."""
-    told = cluster.on_node(node, "ip", "-o", "link", "show", "type", "veth")
-    return {line.split(": ")[1].split("@")[0] for line in told.splitlines()}
+    cluster.wait("the pods' links are gone", lambda: cluster.pod_links(node) == before)

@@ -1,4 +1,4 @@
-"""A cluster by hand: python -m tests.e2e.cluster build|up|down (`up` stays until Ctrl-C, even if it is not complete)."""
+"""A cluster by hand: python -m tests.e2e.cluster build|up|down; `up` stays until Ctrl-C, complete or not."""
 
 from __future__ import annotations
 

@@ -103,6 +103,11 @@ class Cluster:
         """Runs a command in a node's network namespace; its standard output."""
         return run(in_netns(node.netns, argv), check=check).stdout
 
+    def pod_links(self, node: layout.Node) -> set[str]:
+        """Names of a node's links towards pods."""
+        told = self.on_node(node, "ip", "-o", "link", "show", "type", "veth")
+        return {line.split(": ")[1].split("@")[0] for line in told.splitlines()}
+
     def node(self, name: str) -> layout.Node:
         return next(node for node in self.nodes if node.name == name)
 

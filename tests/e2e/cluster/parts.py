@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -66,6 +67,7 @@ class Causeway:
 def _agent_flags(node: layout.Node) -> list[str]:
     return [
         "node",
+        f"--pod-network={os.environ.get('CAUSEWAY_E2E_POD_NETWORK', 'routed')}",
         f"--node={node.name}",
         f"--run-dir={node.sockets}/causeway",
         f"--cni-bin-dir={node.cni_bin}",
