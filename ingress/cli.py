@@ -43,29 +43,37 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
 _ADDRESS = _reads(read_address)
 
 
-def _listening(command: F) -> F:
-    """The flags that both forms of the proxy have."""
-    for option in reversed(
-        (
-            click.option("--http", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTP),
-            click.option("--https", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTPS),
-            click.option("--admin", callback=_ADDRESS, metavar="ADDR", help=_ADMIN),
-            click.option("--workers", type=click.IntRange(1, 256), metavar="N", help=_WORKERS),
-            click.option("--drain", type=click.FloatRange(0), default=30.0, show_default=True, help=_DRAIN),
-            click.option("--access-log", type=click.Path(path_type=Path), metavar="FILE", help=_ACCESS_LOG),
-            click.option("-v", "--verbose", is_flag=True, help="Log more."),
-        )
-    ):
-        command = option(command)
-    return command
+def _listening(drain_delay: float) -> Callable[[F], F]:
+    """The flags that both forms of the proxy have; `drain_delay` is the default of --drain-delay."""
+    options = (
+        click.option("--http", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTP),
+        click.option("--https", callback=_ADDRESS, multiple=True, metavar="ADDR", help=_HTTPS),
+        click.option("--admin", callback=_ADDRESS, metavar="ADDR", help=_ADMIN),
+        click.option("--workers", type=click.IntRange(1, 256), metavar="N", help=_WORKERS),
+        click.option("--drain", type=_SECONDS, default=30.0, show_default=True, metavar="SECONDS", help=_DRAIN),
+        click.option(
+            "--drain-delay", type=_SECONDS, default=drain_delay, show_default=True, metavar="SECONDS", help=_DRAIN_DELAY
+        ),
+        click.option("--access-log", type=click.Path(path_type=Path), metavar="FILE", help=_ACCESS_LOG),
+        click.option("-v", "--verbose", is_flag=True, help="Log more."),
+    )
+
+    def decorate(command: F) -> F:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
+_SECONDS = click.FloatRange(0)
 _HTTP = "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Repeatable."
 _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
 _ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password: keep it private)."
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
-_DRAIN = "Seconds that requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
+_DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
+_DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
 @click.command(short_help="Standalone reverse proxy.")
@@ -82,7 +90,7 @@ _DRAIN = "Seconds that requests under way get to finish when asked to stop (SIGT
     metavar="HOST/PATH=ADDR[,ADDR...]",
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
 )
-@_listening
+@_listening(drain_delay=0.0)
 def serve(
     *,
     manifests: Path | None,
@@ -140,14 +148,7 @@ def serve(
     help="Serve Ingresses whose annotation kubernetes.io/ingress.class has this value. Repeatable.",
 )
 @click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
-@click.option(
-    "--drain-delay",
-    type=click.FloatRange(0),
-    default=3.0,
-    show_default=True,
-    help="Seconds to go on accepting after SIGTERM while /readyz says no already, so that load balancers notice first.",
-)
-@_listening
+@_listening(drain_delay=3.0)
 def ingress(
     *,
     kubeconfig: Path | None,

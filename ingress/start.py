@@ -33,8 +33,8 @@ class Listening:
     admin: Address | None
     workers: int | None
     drain: float
+    drain_delay: float
     verbose: bool
-    drain_delay: float = 0.0
     access_log: Path | None = None
     from_: tuple[Address, ...] = ()
 

@@ -143,6 +143,15 @@ async def test_drain_finishes_what_is_under_way(tmp_path: Path) -> None:
         assert await running.ended() == 0
 
 
+async def test_load_balancers_get_time_to_notice() -> None:
+    async with endpoints("one") as (one,), serving("--to", one.address, "--drain-delay", "1") as running:
+        running.process.send_signal(signal.SIGTERM)
+        await running.until_status("/readyz", 503)
+        assert (await ask(running.http, "any")).status == 200
+        await until_refused(running.http)
+        assert await running.ended() == 0
+
+
 async def until_refused(port: int) -> None:
     async with asyncio.timeout(5):
         while True:
