@@ -82,23 +82,26 @@ class ServiceDataplane:
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring these Services, or with None all of them, in line with the store. Raises ApplyFailed."""
         facts = self._facts_now()
+        # Until this is done the plan and the kernel may differ, also if we are cancelled half-way.
+        in_step, self._in_step = self._in_step, False
         try:
-            if keys is None or not self._in_step or facts != self.facts:
-                self._in_step = False
+            if keys is None or not in_step or facts != self.facts:
                 self.facts = facts
                 await self._apply_all()
-                self._in_step = True
             else:
                 await self._apply_some([key for key in keys if key.kind == Service.KIND])
         except OSError as error:
-            self._in_step = False
             raise ApplyFailed(f"Services could not be written to the kernel: {error}") from error
+        self._in_step = True
         self._tell_losers()
         await self._health.serve(self._store, self.facts, keys)
 
     def _facts_now(self) -> NodeFacts:
+        node = self._store.get(Node, "", self._node_name)
+        if node is None and self.facts.addresses:
+            return self.facts  # its Node has been deleted; the pods that are still here go on being served
         return facts_of(
-            self._store.get(Node, "", self._node_name), self._node_name,
+            node, self._node_name,
             node_port_addresses=self._node_port_addresses, service_cidrs=self._service_cidrs,
             masquerade_all=self._masquerade_all,
         )  # fmt: skip

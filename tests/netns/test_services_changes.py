@@ -280,6 +280,16 @@ async def test_udp_flows_of_many_services_at_once(lab: Lab) -> None:
         assert (lab.send(first, "10.96.1.0", 53)[0], lab.send(last, "10.96.1.19", 53)[0]) == (R, R)
 
 
+async def test_services_stay_when_the_node_object_is_deleted(lab: Lab) -> None:
+    await lab.have(service(type="NodePort"), slices("L"))
+    node = Key("Node", "", "one")
+    lab.store.remove(node)
+    await lab.dataplane.apply([node])
+    assert lab.ask("X", NODE, 30080)[0] == L
+    await lab.have(service(type="NodePort"), slices("R"))
+    assert lab.ask("X", NODE, 30080)[0] == R
+
+
 async def test_older_service_keeps_a_contested_address(lab: Lab) -> None:
     def claiming(name: str, cluster_ip: str, made: str) -> dict[str, Any]:
         found = service(name, clusterIP=cluster_ip, externalIPs=[EXTERNAL])
