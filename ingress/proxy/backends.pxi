@@ -140,30 +140,73 @@ cdef void backend_fill(Backend* b, object endpoints) except *:
     free(old)
 
 
+cdef void endpoint_failed(Endpoint* e) noexcept:
+    """An attempt failed for a reason that is the endpoint's."""
+    cdef Options* o = &e.k.o
+    e.failures += 1
+    e.streak += 1
+    if o.eject_after and e.streak >= o.eject_after and not is_ejected(e):
+        e.ejected_until = (e.k.tick + (o.eject << min(e.ejections, 4)) + 1) | 1
+        e.ejections += 1
+        e.k.counters.ejections += 1
+
+
+cdef inline void endpoint_worked(Endpoint* e) noexcept nogil:
+    e.streak = 0
+    e.ejections = 0
+    e.ejected_until = 0
+
+
+cdef inline bint is_ejected(const Endpoint* e) noexcept nogil:
+    return e.ejected_until != 0 and <int32_t>(e.ejected_until - e.k.tick) > 0
+
+
+cdef bint may_leave_out(const Backend* b) noexcept nogil:
+    """Whether ejected endpoints may be left out: when more than half look bad, the fault is likely not theirs."""
+    cdef int i, ejected = 0
+    for i in range(b.n):
+        ejected += is_ejected(b.endpoints[i])
+    return ejected * 2 <= b.n
+
+
 cdef Endpoint* pick(Exchange* x) noexcept:
-    """The next endpoint in turn, one not tried yet if there is one; NULL when the backend has none.
+    """The next endpoint in turn that has not been tried and is not ejected; NULL when the backend has none at all.
 
     Only a first attempt moves the backend's turn: else, past a dead endpoint, every request would begin with it.
     """
     cdef Backend* b = x.backend
     cdef Endpoint* e
-    cdef int i
     if b.n == 0:
         return NULL
     if x.tried_n == 0:
         b.turn += 1
         x.turn = b.turn
-        return b.endpoints[x.turn % <uint32_t>b.n]
-    for i in range(b.n):
-        x.turn += 1
         e = b.endpoints[x.turn % <uint32_t>b.n]
-        if not was_tried(x, e):
+        if not is_ejected(e):
             return e
-    x.turn += 1
-    return b.endpoints[x.turn % <uint32_t>b.n]
+    return pick_other(x, may_leave_out(b))
 
 
-cdef bint was_tried(Exchange* x, Endpoint* e) noexcept nogil:
+cdef Endpoint* pick_other(Exchange* x, bint leave_out) noexcept:
+    """From the exchange's turn on, the best there is: untried and well, untried, any."""
+    cdef Backend* b = x.backend
+    cdef Endpoint* e
+    cdef Endpoint* untried = NULL
+    cdef int left = b.n
+    while left > 0:
+        left -= 1
+        e = b.endpoints[x.turn % <uint32_t>b.n]
+        x.turn += 1
+        if was_tried(x, e):
+            continue
+        if not (leave_out and is_ejected(e)):
+            return e
+        if untried == NULL:
+            untried = e
+    return untried if untried != NULL else b.endpoints[x.turn % <uint32_t>b.n]
+
+
+cdef bint was_tried(const Exchange* x, const Endpoint* e) noexcept nogil:
     cdef int i
     for i in range(x.tried_n):
         if x.tried[i] == e:

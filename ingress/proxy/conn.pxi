@@ -198,6 +198,7 @@ cdef bint conn_flush(Conn* c) noexcept:
         sent = conn_write(c, c.outbox.p + c.outbox.start, held(&c.outbox))
         if sent < 0:
             return False
+        c.progress += <uint32_t>sent
         buffer_take(&c.outbox, <int>sent)
     return True
 

@@ -36,6 +36,7 @@ cdef struct Conn:
     uint32_t deadline        # tick; 0: none
     int slot                 # of the wheel; -1: not in it
     uint32_t served
+    uint32_t progress        # octets moved since the running time-out was last put off
     uint16_t port            # clients and listeners
     u8 kind
     u8 timer
@@ -113,6 +114,9 @@ cdef struct Endpoint:
     int idle_n
     uint64_t requests
     uint64_t failures
+    int streak               # failures in a row
+    int ejections            # in a row
+    uint32_t ejected_until   # tick; 0: it is not
     int refs                 # exchanges that have tried it
     u8 key_n
     u8 key[ADDRESS_TEXT + 10]    # ip:port or [ip]:port
@@ -147,6 +151,9 @@ cdef struct Options:
     uint32_t upstream_send
     uint32_t upstream_read
     uint32_t upstream_idle
+    uint32_t octets_per_tick
+    int eject_after
+    uint32_t eject
     u8 server[256]
     int server_n
     u8 brand[256]
@@ -164,6 +171,7 @@ cdef struct Counters:
     uint64_t upstream_resets
     uint64_t bad_responses
     uint64_t retries
+    uint64_t ejections
     uint64_t accept_pauses
     uint64_t log_lines_dropped
     uint64_t no_memory

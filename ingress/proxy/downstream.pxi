@@ -50,9 +50,20 @@ cdef inline void client_wait(Conn* c, uint32_t mask, int timer, uint32_t ticks) 
     watch(c, mask)
     if reading:
         ready_add(c)
-    # A head's and a lingering's time runs from their beginning, however often something comes.
-    if timer != c.timer or (timer != T_HEAD and timer != T_LINGER and timer != T_NONE):
+    if timer != c.timer:
+        c.progress = 0
         arm(c, timer, ticks)
+    elif timer == T_BODY or timer == T_SEND:
+        put_off(c, ticks)
+
+
+cdef inline void put_off(Conn* c, uint32_t ticks) noexcept:
+    """Every octet buys time, at the rate asked for: one now and then does not keep a connection for ever."""
+    cdef uint32_t bought = c.progress // c.k.o.octets_per_tick
+    cdef uint32_t left = c.deadline - c.k.tick
+    if bought:
+        c.progress %= c.k.o.octets_per_tick
+        arm(c, c.timer, min(ticks, left + bought))
 
 
 cdef void client_readable(Conn* c) noexcept:
@@ -73,6 +84,7 @@ cdef void client_readable(Conn* c) noexcept:
         client_octets(c, READ, <int>n)
     else:
         x = c.x
+        c.progress += <uint32_t>n
         x.octets_in += n if x.request.mode != B_DONE else 0
         if x.request.mode == B_DONE:
             client_keep(c, READ, <int>n)

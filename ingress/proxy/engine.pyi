@@ -17,12 +17,13 @@ class RouteStats(TypedDict):
     buckets: list[int]
 
 class EndpointStats(TypedDict):
-    """One ip:port: attempts, failed attempts, connections open and of these idle."""
+    """One ip:port: attempts, failed attempts, connections open and of these idle; whether it is left out for failing."""
 
     requests: int
     failures: int
     open: int
     idle: int
+    ejected: bool
 
 class Stats(TypedDict):
     """Counted since the engine was made. `requests` is by (route id, status), route id -1 being no route;

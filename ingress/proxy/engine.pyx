@@ -17,6 +17,7 @@ from ingress.proxy.logwriter import LogWriter
 include "libc.pxi"
 include "tls.pxi"
 include "octets.pxi"
+include "fields.pxi"
 include "head.pxi"
 include "chunked.pxi"
 include "target.pxi"

@@ -75,7 +75,7 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
         x.attempt_ns = x.k.now_ns
         u = exchange_upstream(x, e)
         if u == NULL:
-            e.failures += 1
+            endpoint_failed(e)
             x.k.counters.connect_failures += 1
             log_attempt(x, 502)
             failure = 502
@@ -165,7 +165,7 @@ cdef void upstream_lost(Conn* u, int status) noexcept:
     x.up = NULL
     u.x = NULL
     if not stale:
-        u.endpoint.failures += 1
+        endpoint_failed(u.endpoint)
         if was_connecting:
             x.k.counters.connect_failures += 1
         elif status == 504:

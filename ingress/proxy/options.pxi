@@ -24,6 +24,9 @@ cdef void read_settings(Options* o, object s) except *:
     o.upstream_send = ticks_of(s.upstream_send_seconds)
     o.upstream_read = ticks_of(s.upstream_read_seconds)
     o.upstream_idle = ticks_of(s.upstream_idle_seconds)
+    o.octets_per_tick = max(1, <uint32_t>(s.client_octets_per_second * (1 << TICK_SHIFT) / 1e9))
+    o.eject_after = s.eject_after_failures
+    o.eject = ticks_of(s.eject_seconds)
     o.server_n = copy_text(o.server, sizeof(o.server), "server", s.server)
     o.brand_n = copy_text(o.brand, sizeof(o.brand), "brand", s.brand)
 
@@ -53,7 +56,8 @@ cdef dict read_stats(Core* k, dict endpoints):
     for key, address in endpoints.items():
         e = <Endpoint*><size_t>address
         by_endpoint[key.decode()] = {
-            "requests": e.requests, "failures": e.failures, "open": e.open_n, "idle": e.idle_n}
+            "requests": e.requests, "failures": e.failures, "open": e.open_n, "idle": e.idle_n,
+            "ejected": bool(is_ejected(e))}
     return {
         "connections": k.client_n,
         "accepted": k.counters.accepted,

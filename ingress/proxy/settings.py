@@ -30,9 +30,10 @@ class Settings:
 
     # How long a step may take.
     client_head_seconds: float = 60.0  # from a head's first byte to its last: 408
-    client_body_seconds: float = 60.0  # between two reads of a request body: 408
+    client_body_seconds: float = 60.0  # without a request body's next octets: 408
     client_idle_seconds: float = 75.0  # keep-alive without a request
-    client_send_seconds: float = 60.0  # between two writes to a client that does not read
+    client_send_seconds: float = 60.0  # without a client reading its response
+    client_octets_per_second: float = 240.0  # a slower body, or a slower reader, uses up the two limits above
     lingering_seconds: float = 5.0  # reading on after the last answer, so that it is not lost to a reset
     half_close_probe_seconds: float = (
         1.0  # after a client's FIN, before an interim response asks whether it is still there
@@ -42,7 +43,10 @@ class Settings:
     upstream_read_seconds: float = 60.0
     upstream_idle_seconds: float = 60.0  # a pooled connection is closed after so long
 
-    # Towards the endpoints.
+    # Towards the endpoints. Ejection is passive: an endpoint that fails again and again is left out for a while,
+    # but never more than half of a backend's endpoints are.
+    eject_after_failures: int = 5  # in a row; 0 never ejects
+    eject_seconds: float = 10.0  # doubled with every ejection in a row, up to 16 times
     attempts: int = 3  # endpoints tried for one request, the first one included
     idle_per_endpoint: int = 320  # pooled connections kept per endpoint and worker
     requests_per_connection: int = 10000  # then an endpoint's connection is closed

@@ -96,7 +96,7 @@ cdef void bad_response(Conn* u) noexcept:
     """Not HTTP, or framed in a way that two readers could read in two ways. Not tried elsewhere: it did the request."""
     cdef Exchange* x = u.x
     u.k.counters.bad_responses += 1
-    u.endpoint.failures += 1
+    endpoint_failed(u.endpoint)
     log_attempt(x, 502)
     x.up = NULL
     u.x = NULL
@@ -184,6 +184,7 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     cdef u8* out
     x.status = h.status
     x.response_ns = x.k.now_ns
+    endpoint_worked(u.endpoint)
     response_frame(x, h)
     if h.status == 204:
         h.content_length = -1     # RFC 9110, 8.6

@@ -182,3 +182,30 @@ async def rig(*scripts: Script, settings: Settings | None = None) -> AsyncIterat
             for endpoint in endpoints:
                 assert endpoint.server is not None
                 endpoint.server.close()
+
+
+async def hang(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def flood(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A response as long as its path says, in MB."""
+    size = int(got.path[1:])
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size << 20))
+    block = bytes(1 << 20)
+    for _ in range(size):
+        writer.write(block)
+        await writer.drain()
+
+
+def held(r: Rig) -> dict[str, int]:
+    stats = r.engine.stats()
+    return {
+        "clients": stats["connections"],
+        "upstreams": stats["upstream_connections"],
+        "exchanges": stats["exchanges"],
+    }
+
+
+NOTHING = {"clients": 0, "upstreams": 0, "exchanges": 0}

@@ -10,24 +10,7 @@ import struct
 import pytest
 
 from ingress.proxy import Settings
-from tests.ingress.proxy.rig import Request, Rig, echo, read_response, request, rig, until
-
-QUICK = Settings(
-    client_head_seconds=0.6,
-    client_body_seconds=0.6,
-    client_idle_seconds=0.6,
-    client_send_seconds=0.6,
-    lingering_seconds=0.6,
-    half_close_probe_seconds=0.3,
-    connect_seconds=0.6,
-    upstream_read_seconds=0.6,
-    upstream_idle_seconds=0.6,
-)
-
-
-async def hang(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-    writer.close()
+from tests.ingress.proxy.rig import NOTHING, Request, echo, flood, hang, held, read_response, request, rig, until
 
 
 async def slam(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,18 +34,6 @@ def reset(writer: asyncio.StreamWriter) -> None:
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.close()
-
-
-def held(r: Rig) -> dict[str, int]:
-    stats = r.engine.stats()
-    return {
-        "clients": stats["connections"],
-        "upstreams": stats["upstream_connections"],
-        "exchanges": stats["exchanges"],
-    }
-
-
-NOTHING = {"clients": 0, "upstreams": 0, "exchanges": 0}
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -159,56 +130,6 @@ async def test_more_than_the_announced_length_is_cut_and_the_connection_not_reus
         assert r.endpoint.accepted == 2
 
 
-async def test_read_time_out() -> None:
-    async with rig(hang, settings=QUICK) as r:
-        assert (await r.ask(request("/", "Connection: close", method="POST"))).startswith(b"HTTP/1.1 504")
-        await r.empty()
-        assert held(r) == NOTHING
-        assert r.event("upstream_timeouts") == 1
-
-
-async def test_connect_time_out() -> None:
-    with socket.socket() as full:  # a listener whose queue is full answers no SYN
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        with contextlib.ExitStack() as stack:
-            for _ in range(4):
-                filler = stack.enter_context(socket.socket())
-                filler.setblocking(False)
-                filler.connect_ex(full.getsockname())
-            async with rig(settings=QUICK) as r:
-                r.engine.set_backend("backend", [full.getsockname()])
-                assert (await r.get()).startswith(b"HTTP/1.1 504")
-                r.engine.set_backend("backend", [full.getsockname(), r.endpoint.address])
-                assert (await r.get()).startswith(b"HTTP/1.1 200")
-                await r.empty()
-
-
-async def test_client_time_outs() -> None:
-    async with rig(settings=QUICK) as r:
-        assert await r.ask(b"") == b""  # never says anything
-        assert (await r.ask(b"GET / HTTP/1.1\r\nHo")).startswith(b"HTTP/1.1 408")
-        assert (await r.ask(request("/", "Content-Length: 5", method="POST") + b"12")).startswith(b"HTTP/1.1 408")
-        assert (await r.ask(request("/"))).endswith(b"GET /|")  # idle afterwards
-        await r.empty()
-        await until(lambda: held(r) == NOTHING)  # the pooled connection too
-
-
-async def test_a_trickled_head_is_not_given_more_time() -> None:
-    async with rig(settings=QUICK) as r:
-        reader, writer = await r.connect()
-        began = asyncio.get_running_loop().time()
-        answer = asyncio.create_task(reader.read())
-        while not answer.done() and asyncio.get_running_loop().time() - began < 5:
-            if not writer.is_closing():
-                writer.write(b"X")
-            await asyncio.sleep(0.05)
-        with contextlib.suppress(ConnectionResetError):
-            assert (await answer).startswith(b"HTTP/1.1 408")
-        assert asyncio.get_running_loop().time() - began < 3
-        writer.close()
-
-
 @pytest.mark.parametrize("with_reset", [True, False], ids=["reset", "fin"])
 async def test_a_client_that_leaves_before_the_answer(with_reset: bool) -> None:
     async with rig(hang, settings=Settings(half_close_probe_seconds=0.2)) as r:
@@ -232,16 +153,6 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body() -> None:
         assert held(r) == NOTHING
 
 
-async def flood(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A response as long as its path says, in MB."""
-    size = int(got.path[1:])
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size << 20))
-    block = bytes(1 << 20)
-    for _ in range(size):
-        writer.write(block)
-        await writer.drain()
-
-
 async def test_a_client_that_leaves_in_the_middle_of_the_answer() -> None:
     async with rig(flood) as r:
         reader, writer = await r.connect()
@@ -251,18 +162,6 @@ async def test_a_client_that_leaves_in_the_middle_of_the_answer() -> None:
         await r.empty()
         assert held(r) == NOTHING
         await until(lambda: r.endpoint.open == 0)
-
-
-async def test_a_client_that_stops_reading_is_given_up() -> None:
-    async with rig(flood, settings=QUICK) as r:
-        with socket.socket() as client:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            client.connect(("127.0.0.1", r.port))
-            client.sendall(request("/50"))
-            await until(lambda: r.engine.stats()["exchanges"] == 1)
-            await r.empty()
-        assert held(r) == NOTHING
-        assert r.event("client_timeouts") == 1
 
 
 def resident_bytes() -> int:
@@ -368,93 +267,3 @@ async def test_out_of_descriptors_it_keeps_serving() -> None:
         assert b"GET /late|" in await loop.sock_recv(late, 65536)  # it was in the kernel's queue all the time
         late.close()
         writer.close()
-
-
-async def test_endpoints_come_and_go_under_load() -> None:
-    async with rig(echo, echo, echo) as r:
-        addresses = [endpoint.address for endpoint in r.endpoints]
-        failed: list[bytes] = []
-        done = asyncio.Event()
-
-        async def load() -> None:
-            reader, writer = await r.connect()
-            while not done.is_set():
-                writer.write(request("/", method="POST", body=b"x"))
-                head, _ = await read_response(reader)
-                if not head.startswith(b"HTTP/1.1 200"):
-                    failed.append(head)
-            writer.close()
-
-        loads = [asyncio.create_task(load()) for _ in range(8)]
-        for i in range(200):
-            r.engine.set_backend("backend", addresses[i % 3 : i % 3 + 1 + i % 2])
-            r.engine.set_host("other", [])
-            await asyncio.sleep(0.002)
-        done.set()
-        await asyncio.gather(*loads)
-        assert failed == []
-        await r.empty()
-
-
-async def test_a_backend_keeps_requests_under_way_and_closes_idle_connections() -> None:
-    go = asyncio.Event()
-
-    async def wait(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if got.path == "/slow":
-            await go.wait()
-        await echo(got, reader, writer)
-
-    async with rig(wait) as r:
-        slow = asyncio.create_task(r.get("/slow"))
-        await until(lambda: len(r.endpoint.requests) == 1)
-        await r.get("/quick")
-        assert r.endpoint.open == 2
-        r.engine.set_backend("backend", [])
-        await until(lambda: r.endpoint.open == 1)
-        go.set()
-        assert (await slow).endswith(b"GET /slow|")
-        await until(lambda: held(r) == NOTHING)
-        assert r.engine.stats()["endpoints"] == {}
-
-
-async def test_draining() -> None:
-    go = asyncio.Event()
-
-    async def wait(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await go.wait()
-        await echo(got, reader, writer)
-
-    async with rig(wait) as r:
-        idle_reader, idle_writer = await r.connect()
-        go.set()
-        idle_writer.write(request("/idle"))
-        await read_response(idle_reader)
-        go.clear()
-        reader, writer = await r.connect()
-        writer.write(request("/slow"))
-        await until(lambda: len(r.endpoint.requests) == 2)
-        r.engine.stop_accepting()
-        assert await idle_reader.read() == b""
-        go.set()
-        got = await reader.read()
-        assert b"Connection: close\r\n" in got
-        assert got.endswith(b"GET /slow|")
-        await r.empty()
-        assert r.engine.stats()["draining"]
-        idle_writer.close()
-        writer.close()
-
-
-async def test_closing_in_the_middle_of_everything() -> None:
-    async with rig(hang) as r:
-        pairs = [await r.connect() for _ in range(10)]
-        for i, (_, writer) in enumerate(pairs):
-            writer.write(request("/") if i % 2 else b"GET / HT")
-        await until(lambda: len(r.endpoint.requests) == 5)
-        r.engine.close()
-        r.engine.close()
-        assert held(r) == NOTHING
-        for reader, writer in pairs:
-            with contextlib.suppress(ConnectionResetError):
-                assert await reader.read() == b""
-            writer.close()

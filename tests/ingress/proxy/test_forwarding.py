@@ -50,6 +50,7 @@ async def test_both_sides_keep_their_connections() -> None:
             "failures": 0,
             "open": 1,
             "idle": 1,
+            "ejected": False,
         }
 
 
