@@ -31,7 +31,8 @@ from lb.network.node import NodeNetwork
 from lb.network.pod import Mode
 from lb.network.routes import Route
 from lb.network.rules import HostPort, host_ports_of
-from lb.reconcile import reconcile_forever
+from lb.network.watch import uplink_changes
+from lb.reconcile import ApplyFailed, reconcile_forever
 from lb.service.dataplane import ServiceDataplane
 from lb.service.vips import Network
 
@@ -137,6 +138,7 @@ class Agent:
         return {
             "source": self.opened.source.run,
             "pod network": self._run_network,
+            "uplink": self._watch_uplink,
             "cni": self._run_cni,
             "services": self._run_services,
             "announcements": self._run_announcer,
@@ -170,6 +172,14 @@ class Agent:
             settle_seconds=NETWORK_SETTLE_SECONDS,
             drift_seconds=self.options.drift_seconds,
         )
+
+    async def _watch_uplink(self) -> None:
+        async for _ in uplink_changes(lambda: self.network.uplink.interface if self.network.uplink else ""):
+            log.info("the uplink has changed: looking at everything")
+            try:
+                await self.network.apply(None)
+            except ApplyFailed as error:
+                log.warning("%s", error)  # the regular pass tries again
 
     async def _run_cni(self) -> None:
         """Put plugin and configuration onto the node once it is ready, and back if somebody removes them."""

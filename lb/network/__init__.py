@@ -12,6 +12,7 @@ Where to look:
     rules.py          the nftables text: masquerade to the outside, host ports            pure
     nft.py            loading it
     uplink.py         how this node is connected
+    watch.py          notices that the uplink has changed
     netlink.py        rtnetlink in any namespace, on threads
     sysctl.py         kernel settings of the node's own namespace
 """

@@ -176,3 +176,14 @@ def test_two_nodes_with_one_address(lan: Lan) -> None:
     assert "192.168.70.12" in nodes()
     (lan.manifests / "node2.yaml").unlink()
     wait_for(lambda: "192.168.70.12" not in nodes())
+
+
+def test_routes_come_back_with_the_uplink(lan: Lan) -> None:
+    one = lan.node(1, "--drift-seconds", "600")
+    lan.write_node(2)
+    one.start()
+    one.ns.run("ip", "link", "set", "eth0", "down")
+    assert "10.70.2.0/24" not in one.routes()
+    one.ns.run("ip", "link", "set", "eth0", "up")
+    one.ns.run("ip", "addr", "add", f"{one.address6}/64", "dev", "eth0", "nodad")  # the kernel dropped it
+    wait_for(lambda: "10.70.2.0/24" in one.routes() and "fd70:2::/64" in one.routes("-6"))
