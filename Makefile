@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
-SOURCES_COMPILED := $(shell find ingress/proxy -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' 2>/dev/null)
+SOURCES_COMPILED := $(shell find ingress/proxy bench/load -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' 2>/dev/null)
 
 # To compile and run the data plane; to run the pod network, the demo and the tests.
 DEBIAN := build-essential libssl-dev python3-dev python3-venv \
-	iproute2 nftables conntrack iputils-ping iputils-arping tcpdump curl procps openssl
+	iproute2 nftables netbase conntrack iputils-ping iputils-arping tcpdump curl procps openssl
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint format e2e bench bench-full clean
@@ -44,7 +44,7 @@ bench-full: venv  ## the same, everything
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) build dist *.egg-info
-	find . -name '*.so' -path './ingress/*' -delete
+	find . -name '*.so' \( -path "./ingress/*" -o -path "./bench/*" \) -delete
 
 $(VENV)/debian: Makefile
 ifeq ($(ROOT),yes)

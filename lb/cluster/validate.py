@@ -323,11 +323,10 @@ def _ingress(ingress: Ingress) -> _Faults:
             yield Fault(f"spec.rules[{number}].http.paths", "is empty", "give it a path, or leave out http")
         for index, path in enumerate(rule.http.paths if rule.http else ()):
             field = f"spec.rules[{number}].http.paths[{index}]"
-            if path.path_type is None:
-                yield Fault(f"{field}.pathType", "is missing", f"use one of: {', '.join(PATH_TYPES)}")
-            else:
+            # The API server asks for a pathType, ingress-nginx never did: without one it is a Prefix, as there.
+            if path.path_type is not None:
                 yield from _one_of(f"{field}.pathType", path.path_type, PATH_TYPES)
-            if not path.path.startswith("/") and (path.path or path.path_type != "ImplementationSpecific"):
+            if not path.path.startswith("/") and (path.path or path.path_type in ("Exact", "Prefix")):
                 yield Fault(f"{field}.path", f"{path.path!r} does not begin with /", f"write /{path.path}")
             yield from _backend(f"{field}.backend", path.backend)
     yield from _load_balancer(ingress.status.load_balancer)
