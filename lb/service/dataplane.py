@@ -64,6 +64,7 @@ class ServiceDataplane:
         self._socket = NetfilterSocket()
         self._health = HealthServers()
         self._in_step = False
+        self._told = False
 
     async def close(self) -> None:
         """Stop serving health checks. The kernel's tables stay as they are."""
@@ -193,14 +194,19 @@ class ServiceDataplane:
             self._plan_service(key)
             if count % _SERVICES_PER_TURN == 0:
                 await asyncio.sleep(0)
-        moved = await asyncio.to_thread(self._commit_all, present)
+        moved, changed = await asyncio.to_thread(self._commit_all, present)
         await self._after_commit(moved)
         self._tell_about_node()
-        log.info("Services are in the kernel: %d VIPs", sum(len(plan.placed) for plan in self.plans.values()))
+        if changed or not self._told:
+            vips = sum(len(plan.placed) for plan in self.plans.values())
+            log.info("Services are in the kernel: %d VIPs, %d elements differed", vips, changed)
+        self._told = True
 
-    def _commit_all(self, present: dict[Family, Present]) -> set[bytes]:
+    def _commit_all(self, present: dict[Family, Present]) -> tuple[set[bytes], int]:
+        """The VIPs that may have changed, and how many elements did."""
         transactions = []
         moved: set[bytes] = set()
+        changed = 0
         for family, plan in self.plans.items():
             transaction = Transaction(family, layout.TABLE)
             if family not in present:
@@ -212,12 +218,13 @@ class ServiceDataplane:
             operations, moved_here = plan.take()
             operations.write(transaction, self.facts.detection)
             moved |= moved_here
+            changed += operations.elements
             transactions.append(transaction)
         self._socket.commit(transactions)
         for family, plan in self.plans.items():
             wanted = layout.BASE_CHAINS | plan.chains()
             self._remove_chains(family, self._socket.chains(family, layout.TABLE) - wanted)
-        return moved
+        return moved, changed
 
     def _read_present(self) -> dict[Family, Present]:
         """What the kernel holds, of the families whose table is one that we would write now."""

@@ -55,9 +55,13 @@ class Operations:
     add: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
     """By set: key -> data. A key that stands in `delete` too gets other data."""
 
+    @property
+    def elements(self) -> int:
+        """How many are deleted and added; one that gets other data counts twice."""
+        return sum(map(len, self.delete.values())) + sum(map(len, self.add.values()))
+
     def __len__(self) -> int:
-        elements = sum(map(len, self.delete.values())) + sum(map(len, self.add.values()))
-        return elements + len(self.picks) + len(self.classes) + len(self.foreign)
+        return self.elements + len(self.picks) + len(self.classes) + len(self.foreign)
 
     def write(self, transaction: Transaction, detection: Detection) -> None:
         """Append the messages. Chains come before the elements that lead to them."""
