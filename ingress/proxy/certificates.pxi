@@ -32,6 +32,9 @@ cdef class Context:
         # RELEASE_BUFFERS: an idle connection holds no record buffers (34 kB).
         SSL_CTX_set_mode(self.ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                          | SSL_MODE_RELEASE_BUFFERS)
+        # Resumption is by ticket. The library's own cache would hold 20,000 sessions and be walked through all the time.
+        SSL_CTX_set_session_cache_mode(self.ctx, SSL_SESS_CACHE_OFF)
+        SSL_CTX_set_num_tickets(self.ctx, 1)
         SSL_CTX_set_cipher_list(self.ctx, CIPHERS)
         SSL_CTX_set_session_id_context(self.ctx, <const u8*><const char*>ALPN, <unsigned int>len(ALPN))
         SSL_CTX_set_alpn_select_cb(self.ctx, choose_protocol, NULL)

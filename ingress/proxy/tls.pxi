@@ -17,7 +17,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
         SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_ERROR_ZERO_RETURN, SSL_ERROR_SYSCALL, SSL_ERROR_SSL
         SSL_MODE_ENABLE_PARTIAL_WRITE, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER, SSL_MODE_RELEASE_BUFFERS
         SSL_TLSEXT_ERR_OK, SSL_TLSEXT_ERR_ALERT_FATAL, SSL_TLSEXT_ERR_NOACK
-        TLS1_2_VERSION, TLSEXT_NAMETYPE_host_name, OPENSSL_NPN_NEGOTIATED
+        SSL_SESS_CACHE_OFF, TLS1_2_VERSION, TLSEXT_NAMETYPE_host_name, OPENSSL_NPN_NEGOTIATED
         SSL_AD_UNRECOGNIZED_NAME, SSL_R_HTTP_REQUEST
     const uint64_t SSL_OP_NO_RENEGOTIATION
     const uint64_t SSL_OP_CIPHER_SERVER_PREFERENCE
@@ -30,6 +30,8 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_CTX_set_min_proto_version(SSL_CTX* ctx, int version)
     uint64_t SSL_CTX_set_options(SSL_CTX* ctx, uint64_t options)
     long SSL_CTX_set_mode(SSL_CTX* ctx, long mode)
+    long SSL_CTX_set_session_cache_mode(SSL_CTX* ctx, long mode)
+    int SSL_CTX_set_num_tickets(SSL_CTX* ctx, size_t n)
     int SSL_CTX_set_cipher_list(SSL_CTX* ctx, const char* names)
     int SSL_CTX_set_session_id_context(SSL_CTX* ctx, const u8* id, unsigned int n)
     int SSL_CTX_use_certificate(SSL_CTX* ctx, X509* certificate)

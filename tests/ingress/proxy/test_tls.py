@@ -98,6 +98,27 @@ async def test_requests_over_tls(version: ssl.TLSVersion) -> None:
         await r.empty()
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_is_resumed_by_its_ticket(version: ssl.TLSVersion) -> None:
+    async with secure() as (r, port):
+        r.engine.set_certificate("shop.example", *certificate("shop.example"))
+        context = client(minimum_version=version, maximum_version=version)
+
+        def visit(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+            with (
+                socket.create_connection(("127.0.0.1", port)) as plain,
+                context.wrap_socket(plain, server_hostname="shop.example", session=session) as tls,
+            ):
+                tls.sendall(request("/", "Connection: close"))
+                while tls.recv(65536):
+                    pass
+                return tls.session, tls.session_reused
+
+        session, reused = await asyncio.to_thread(visit, None)
+        assert reused is False
+        assert (await asyncio.to_thread(visit, session))[1] is True
+
+
 async def test_tls_1_1_is_refused() -> None:
     async with secure() as (r, port):
         with pytest.deprecated_call():
