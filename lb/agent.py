@@ -186,13 +186,17 @@ class Agent:
         await self.network.ready.wait()
         options = self.options
         plugin, conflist = plugin_path(options.cni_bin_dir), conflist_path(options.cni_conf_dir)
-        # For --cleanup, which is not told these folders.
-        replace_file(options.run_dir / INSTALLED_NAME, json.dumps([str(conflist), str(plugin)]).encode())
         while True:
-            # The executable first: the runtime calls it as soon as it sees the configuration.
-            for path, text, mode in ((plugin, plugin_text(), 0o755), (conflist, conflist_text(self.socket), 0o644)):
-                if _ensure_file(path, text, mode):
-                    log.info("installed %s", path)
+            try:
+                # For --cleanup, which is not told these folders.
+                listed = json.dumps([str(conflist), str(plugin)]) + "\n"
+                _ensure_file(options.run_dir / INSTALLED_NAME, listed, 0o600)
+                # The executable first: the runtime calls it as soon as it sees the configuration.
+                for path, text, mode in ((plugin, plugin_text(), 0o755), (conflist, conflist_text(self.socket), 0o644)):
+                    if _ensure_file(path, text, mode):
+                        log.info("installed %s", path)
+            except OSError as error:
+                log.error("the CNI plugin cannot be installed: %s (--cni-bin-dir, --cni-conf-dir); trying again", error)
             await asyncio.sleep(options.drift_seconds)
 
     async def _run_services(self) -> None:
@@ -239,7 +243,10 @@ class Agent:
     def _write_state(self) -> None:
         if self.network.revision != self._state_written:
             text = json.dumps(self.network.state(), indent=1) + "\n"
-            replace_file(self.options.run_dir / NETWORK_STATE_NAME, text.encode(), 0o644)
+            try:
+                replace_file(self.options.run_dir / NETWORK_STATE_NAME, text.encode(), 0o644)
+            except OSError as error:
+                log.warning("the state of the pod network cannot be written: %s", error)
             self._state_written = self.network.revision
 
 

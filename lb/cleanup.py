@@ -29,10 +29,10 @@ async def clean_up(run_dir: Path) -> list[str]:
         removed += await on_thread(lambda netlink: _remove_from_kernel(netlink, records))
         for version in _versions():
             family = rules.FAMILIES[version]
-            if await nft.has_table(family, rules.TABLE):
+            if nft.chains_of(version, rules.TABLE) is not None:
                 await nft.load(rules.removal([version]))
                 removed.append(f"nftables table {family} {rules.TABLE}")
-            if await nft.has_table(family, SERVICES_TABLE):
+            if nft.chains_of(version, SERVICES_TABLE) is not None:
                 ServiceDataplane(ObjectStore(), "").delete_tables()
                 removed.append(f"nftables table {family} {SERVICES_TABLE}")
         await asyncio.to_thread(shutil.rmtree, run_dir)

@@ -133,7 +133,7 @@ class NodeNetwork:
         wanted = [route for each in self._settled.values() for route in each.routes]
         remove, put = difference(present, [*wanted, *self.pod_routes()])
         await self._change_routes(remove, put)
-        if self._loaded is None or not await self._has_tables():
+        if self._loaded is None or not self._has_tables():
             sets = {name: self._sets_of(name) for name in (*self._settled, HOST_PORTS)}
             await nft.load(rules.ruleset(rules.union(sets.values()), self.versions))
             self._loaded = sets
@@ -195,10 +195,10 @@ class NodeNetwork:
             settings.append(("ipv6/conf/all/forwarding", "1"))
         return settings
 
-    async def _has_tables(self) -> bool:
+    def _has_tables(self) -> bool:
         for version in self.versions:
-            if not await nft.has_table(rules.FAMILIES[version], rules.TABLE):
-                log.warning("table %s %s was gone; loading it again", rules.FAMILIES[version], rules.TABLE)
+            if not rules.chains(version) <= (nft.chains_of(version, rules.TABLE) or set()):
+                log.warning("table %s %s was not complete; loading it again", rules.FAMILIES[version], rules.TABLE)
                 return False
         return True
 

@@ -110,6 +110,11 @@ def changes(before: Sets, after: Sets, versions: Iterable[int] = (4, 6)) -> str:
     return "".join(lines)
 
 
+def chains(version: int) -> set[str]:
+    """The chains that the table has."""
+    return {"host-ports", "prerouting", "output", "postrouting"} | ({"guard"} if version == 4 else set())
+
+
 def removal(versions: Iterable[int] = (4, 6)) -> str:
     """Delete the tables, whether they are there or not (nft 1.0.6 has no `destroy`)."""
     return "".join(f"add table {FAMILIES[v]} {TABLE}\ndelete table {FAMILIES[v]} {TABLE}\n" for v in versions)

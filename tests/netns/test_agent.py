@@ -83,3 +83,21 @@ def test_cleanup_removes_the_services_too(lan: Lan) -> None:
     node.stop()
     node.ns.run(*node.argv("--cleanup"))
     assert node.ns.run("nft", "list", "tables") == ""
+
+
+def test_a_folder_that_refuses_the_plugin(lan: Lan) -> None:
+    node = lan.node(1)
+    (node.folder / "net.d").parent.mkdir()
+    (node.folder / "bin").write_text("a file where a folder should be")
+    node.flags = ("--drift-seconds", "0.3")
+    node.launch()
+    # click knows such a folder is none; one that turns into a file later is the agent's to report.
+    assert node.process is not None
+    assert node.process.wait(20) == 2
+    (node.folder / "bin").unlink()
+    (node.folder / "net.d").symlink_to("/proc/nowhere")
+    node.launch()
+    wait_for(lambda: node.says("the CNI plugin cannot be installed"))
+    assert node.says("pod network ready")
+    (node.folder / "net.d").unlink()
+    wait_for(node.conflist.exists)

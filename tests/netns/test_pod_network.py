@@ -63,6 +63,8 @@ def test_both_modes_on_one_node(lan: Lan) -> None:
     one.start()
     bridged = lan.pod(one)
     for each in (routed, bridged):
+        assert one.cni("CHECK", each.container, str(each.ns.path)).status == 0
+    for each in (routed, bridged):
         lan.serve(each.ns)
     assert routed.ask(bridged.ips[0]) == routed.ips[0]
     assert bridged.ask(routed.ips[0]) == bridged.ips[0]

@@ -56,3 +56,23 @@ def test_the_tunnel_follows_the_nodes_and_heals(lan: Lan) -> None:
     (lan.manifests / "node4.yaml").unlink()
     wait_for(lambda: "10.70.4.0/24" not in one.routes())
     wait_for(lambda: "causeway-vxlan" not in one.ns.run("ip", "-br", "link"))
+
+
+def test_a_cluster_of_ipv6_alone(lan: Lan) -> None:
+    one, two, far = lan.node(1), lan.node(2), lan.far_node(3)
+    for node in lan.nodes:
+        lan.write_node(node.number, [node.address6], podCIDRs=[f"fd70:{node.number}::/64"])
+        node.launch()
+    for node in lan.nodes:
+        node.wait_ready()
+    outside = lan.machine("outside", 9)
+    client, neighbour, near, remote = lan.pod(one), lan.pod(one), lan.pod(two), lan.pod(far)
+    for ns in (outside, neighbour.ns, near.ns, remote.ns):
+        lan.serve(ns)
+    assert client.ips == ["fd70:1::2"]
+    assert "mtu 1430" in client.ns.run("ip", "link", "show", "eth0")
+    for protocol in ("tcp", "udp"):
+        for each in (neighbour, near, remote):
+            assert client.ask(each.ips[0], protocol) == client.ips[0]
+        assert client.ask("fd70::19", protocol) == one.address6
+    assert one.cni("CHECK", client.container, str(client.ns.path)).status == 0

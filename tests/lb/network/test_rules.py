@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lb.network.rules import HostPort, Sets, changes, host_ports_of, removal, ruleset
+from lb.network.netlink import in_namespace
+from lb.network.nft import chains_of
+from lb.network.rules import TABLE, HostPort, Sets, chains, changes, host_ports_of, removal, ruleset
 from tests.conftest import NetNs
 
 ONE, TWO = ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("10.2.0.0/24")
@@ -57,8 +59,11 @@ def test_nft_takes_it_again_and_again(netns: Callable[..., NetNs]) -> None:
     ns = netns()
     for text in (removal(), ruleset(Sets()), ruleset(BEFORE), changes(BEFORE, AFTER), changes(AFTER, BEFORE)):
         ns.run("nft", "-f", "-", stdin=text)
+    for version in (4, 6):
+        assert in_namespace(str(ns.path), lambda _, version=version: chains_of(version, TABLE)) == chains(version)
     listed = ns.run("nft", "list", "table", "ip", "causeway-network")
     assert "10.1.0.0/24, 10.2.0.0/24" in listed
     assert listed.count("masquerade fully-random") == 1
     ns.run("nft", "-f", "-", stdin=removal() * 2)
     assert ns.run("nft", "list", "tables") == ""
+    assert in_namespace(str(ns.path), lambda _: chains_of(4, TABLE)) is None
