@@ -72,7 +72,7 @@ def port_endpoints(
     A slice's port belongs to the Service's port of the same name and protocol; its number is the target port, named
     target ports having been resolved by whoever wrote the slice.
     """
-    found = _merged(service, port, slices, family, here)
+    found = _merged(service, port, slices, family=family, here=here)
     if not found:
         return PortEndpoints()
     near = _hint(found, here)
@@ -95,7 +95,7 @@ def _last_resort(found: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
 
 
 def _merged(
-    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], family: str, here: Here
+    service: Service, port: ServicePort, slices: Iterable[EndpointSlice], *, family: str, here: Here
 ) -> tuple[Endpoint, ...]:
     """Of an address that stands in several slices, as happens while it moves, the most able one counts."""
     merged: dict[tuple[str, int], Endpoint] = {}

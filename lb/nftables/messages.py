@@ -253,21 +253,27 @@ _ACKNOWLEDGE = 0x4
 def packet(message: Message, sequence: int, *, more_flags: int = 0) -> bytes:
     """One message with its headers, as the socket takes it."""
     kind = SUBSYSTEM << 8 | message.kind
-    return _framed(kind, message.flags | _REQUEST | more_flags, sequence, message.family, message.body)
+    flags = message.flags | _REQUEST | more_flags
+    return (
+        _NETLINK.pack(20 + len(message.body), kind, flags, sequence, 0)
+        + _NFGEN.pack(message.family, 0, 0)
+        + message.body
+    )
 
 
-def _framed(kind: int, flags: int, sequence: int, family: int, body: bytes, resource: int = 0) -> bytes:
-    return _NETLINK.pack(20 + len(body), kind, flags, sequence, 0) + _NFGEN.pack(family, 0, resource) + body
+def _bracket(kind: int, sequence: int) -> bytes:
+    """The beginning or the end of a transaction."""
+    return _NETLINK.pack(20, kind, _REQUEST, sequence, 0) + _NFGEN.pack(0, 0, SUBSYSTEM)
 
 
 def batch(messages: Sequence[Message], sequence: int) -> bytes:
     """All messages as one transaction; message i has number `sequence` + 1 + i, and the last one is acknowledged."""
-    framed = [_framed(_BATCH_BEGIN, _REQUEST, sequence, 0, b"", SUBSYSTEM)]
+    framed = [_bracket(_BATCH_BEGIN, sequence)]
     last = len(messages) - 1
     for index, message in enumerate(messages):
         flag = _ACKNOWLEDGE if index == last else 0
         framed.append(packet(message, sequence + 1 + index, more_flags=flag))
-    framed.append(_framed(_BATCH_END, _REQUEST, sequence + 1 + len(messages), 0, b"", SUBSYSTEM))
+    framed.append(_bracket(_BATCH_END, sequence + 1 + len(messages)))
     return b"".join(framed)
 
 

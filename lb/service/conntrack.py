@@ -80,7 +80,7 @@ def _filter(key: bytes) -> bytes:
 
 
 def _dump(kernel: NetfilterSocket, family: int, wanted: bytes) -> Iterator[Flow]:
-    message = _message(_GET, _REQUEST | _DUMP, family, wanted, kernel.next_sequence())
+    message = _message((_GET, _DUMP), family, wanted, kernel.next_sequence())
     for body in kernel.ask(message, "listing UDP flows"):
         flow = flow_in(body)
         if flow is not None:
@@ -112,7 +112,7 @@ def _forget(kernel: NetfilterSocket, flow: Flow) -> int:
     wanted = nested(_ORIGINAL, flow.original) + (
         u32(_ID, int.from_bytes(flow.identity, "big")) if flow.identity else b""
     )
-    message = _message(_DELETE, _REQUEST | _ACK, _family(flow.destination), wanted, kernel.next_sequence())
+    message = _message((_DELETE, _ACK), _family(flow.destination), wanted, kernel.next_sequence())
     try:
         kernel.ask(message, "forgetting a UDP flow")
     except NetfilterError as error:
@@ -122,6 +122,7 @@ def _forget(kernel: NetfilterSocket, flow: Flow) -> int:
     return 1
 
 
-def _message(kind: int, flags: int, family: int, body: bytes, sequence: int) -> bytes:
-    header = struct.pack("=IHHII", 20 + len(body), _SUBSYSTEM << 8 | kind, flags, sequence, 0)
+def _message(what: tuple[int, int], family: int, body: bytes, sequence: int) -> bytes:
+    kind, flags = what
+    header = struct.pack("=IHHII", 20 + len(body), _SUBSYSTEM << 8 | kind, _REQUEST | flags, sequence, 0)
     return header + struct.pack(">BBH", family, 0, 0) + body

@@ -57,13 +57,14 @@ def explain(
     standing = placed(found, lambda _: CLASS_BASE, (Places(), Places()))
     shut_out = found.ranges is not None and source_address is not None
     if shut_out and not any(source_address in network for network in found.ranges or ()):
-        return _answer(found, standing.found_class, Choice.DROP, False, f"{source_address} is in no range let in")
+        shut = f"{source_address} is in no range let in"
+        return _answer(found, standing.found_class, Choice.DROP, shut_out=shut)
     choice, masqueraded = decide(standing.found_class, source, facts.detection)
     if source_address is not None and source is Source.POD:
         usable = found.endpoints.local if choice is Choice.LOCAL else found.endpoints.cluster
         # A pod that reaches itself; with other endpoints beside it, it may as well reach one of those.
         masqueraded |= bool(usable) and all(address_of(each.address) == source_address for each in usable)
-    return _answer(found, standing.found_class, choice, masqueraded, "")
+    return _answer(found, standing.found_class, choice, masqueraded=masqueraded)
 
 
 def _claims(store: ObjectStore, facts: NodeFacts, vip: Vip) -> Iterator[WantedVip]:
@@ -87,7 +88,9 @@ def _unclaimed(store: ObjectStore, facts: NodeFacts, vip: Vip) -> Explanation:
     return Explanation(vip, None, "no Service has this address on this node")
 
 
-def _answer(wanted: WantedVip, found: Class, choice: Choice, masqueraded: bool, shut_out: str) -> Explanation:
+def _answer(
+    wanted: WantedVip, found: Class, choice: Choice, *, masqueraded: bool = False, shut_out: str = ""
+) -> Explanation:
     endpoints = wanted.endpoints
     chosen: tuple[Endpoint, ...] = ()
     if choice is Choice.LOCAL:

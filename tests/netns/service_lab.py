@@ -82,7 +82,8 @@ class Lab:
 
     def source(self, letter: str) -> NetNs:
         """The namespace of a source in the words of expectations.py."""
-        return {"P": self.caller, "H": self.pod, "N": self.node, "V": self.node}.get(letter, self.client)
+        known = {"P": self.caller, "H": self.pod, "N": self.node, "V": self.node, "Q": self.other}
+        return known.get(letter, self.client)
 
     async def have(self, *documents: dict[str, Any]) -> None:
         """Make these, besides the Node, all the objects there are; bring the kernel in line with what changed."""
@@ -228,6 +229,11 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs, 
             continue
         ns, interface = (pod, "eth0") if letter in "LMKl" else (other, "lo")
         _address(ns, interface, f"{address}/{128 if ':' in address else 32}")
+    _routes(node, pod, caller, other, client, router)
+    return node, pod, caller, other, client
+
+
+def _routes(node: NetNs, pod: NetNs, caller: NetNs, other: NetNs, client: NetNs, router: NetNs) -> None:
     for each, gateway, gateway6 in (
         (node, "192.168.50.1", "fd50::1"),
         (other, "192.168.50.1", "fd50::1"),
@@ -249,7 +255,6 @@ def _topology(netns: Callable[..., NetNs]) -> tuple[NetNs, NetNs, NetNs, NetNs, 
         (router, "fd98::/112", NODE6),
     ):
         each.run("ip", "route", "add", net, "via", via)
-    return node, pod, caller, other, client
 
 
 @contextlib.contextmanager

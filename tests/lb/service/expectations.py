@@ -1,8 +1,9 @@
-"""What a Service must do with a packet, case by case; numbers as in kube-proxy's own tests, for whoever compares.
+"""What a Service must do with a packet, case by case, numbered: the cases in which kube-proxy's own tests say so.
 
 The same table is checked twice: by the pure code (test_expectations.py here) and by the kernel with real connections
 (tests/netns/test_services.py). Sources: P pod of this node, N the node itself, X outside; B outside and in no source
-range; V the node with the load-balancer address as its source; H the endpoint L itself.
+range; V the node with the load-balancer address as its source; H the endpoint L itself;
+Q a pod of another node, which counts as outside.
 Outcomes: endpoints by letter, then "u" (the endpoint sees the client's address) or "m" (masqueraded); or REJECT, DROP;
 "-" means that the address is none of a Service's.
 """
@@ -22,7 +23,15 @@ ENDPOINTS = {
 }  # fmt: skip
 """Letters: L M K l run on this node, I is the node itself ("one"), R S r on another ("two"). Lower case: IPv6."""
 
-SOURCES = {"P": "10.244.1.12", "N": NODE, "X": "203.0.113.9", "B": "203.0.113.200", "V": LB1, "H": ENDPOINTS["L"]}
+SOURCES = {
+    "P": "10.244.1.12",
+    "N": NODE,
+    "X": "203.0.113.9",
+    "B": "203.0.113.200",
+    "V": LB1,
+    "H": ENDPOINTS["L"],
+    "Q": ENDPOINTS["S"],
+}
 SOURCES6 = {"P": "fd44:0:0:1::12", "N": NODE6, "X": "fd99::9", "H": ENDPOINTS["l"]}
 
 
@@ -173,7 +182,8 @@ SCENES = [
         [
             (41, "P", CIP, 80, "LR u"), (42, "P", EXTERNAL, 80, "LR u"), (43, "X", EXTERNAL, 80, "L u"),
             (44, "P", LB1, 80, "LR u"), (45, "X", LB1, 80, "L u"), (46, "P", NODE, 30080, "LR u"),
-            (47, "X", NODE, 30080, "L u"), (59, "N", CIP, 80, "LR m"), (60, "N", LB1, 80, "LR m"),
+            (47, "X", NODE, 30080, "L u"), (47, "Q", NODE, 30080, "L u"), (59, "N", CIP, 80, "LR m"),
+            (60, "N", LB1, 80, "LR m"),
             (61, "X", CIP, 80, "LR m"),
         ],
     ),
@@ -209,7 +219,8 @@ SCENES = [
         [
             (48, "P", CIP, 80, "LR u"), (49, "P", EXTERNAL, 80, "LR m"), (50, "X", EXTERNAL, 80, "LR m"),
             (51, "P", LB1, 80, "LR m"), (52, "X", LB1, 80, "LR m"), (53, "P", NODE, 30080, "LR m"),
-            (54, "X", NODE, 30080, "LR m"), (55, "N", CIP, 80, "LR m"), (56, "N", NODE, 30080, "LR m"),
+            (54, "X", NODE, 30080, "LR m"), (54, "Q", NODE, 30080, "LR m"),
+            (55, "N", CIP, 80, "LR m"), (56, "N", NODE, 30080, "LR m"),
             (57, "N", LB1, 80, "LR m"), (58, "X", CIP, 80, "LR m"),
         ],
     ),

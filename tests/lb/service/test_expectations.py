@@ -26,6 +26,7 @@ PLACES = {
     "V": Source.NODE,
     "X": Source.OUTSIDE,
     "B": Source.OUTSIDE,
+    "Q": Source.OUTSIDE,
 }
 
 
