@@ -32,6 +32,12 @@ cdef inline void answer_begin(Answer* a, int is_head) noexcept nogil:
     a.is_head = is_head
 
 
+cdef inline void answer_begin_message(Answer* a, int octets) noexcept nogil:
+    """What comes is no HTTP: so many octets."""
+    a.stage, a.left = LENGTH, octets
+    a.status, a.closes, a.kept_length = 101, 0, 0
+
+
 cdef inline bint answer_until_close(Answer* a) noexcept nogil:
     return a.stage == UNTIL_CLOSE
 
@@ -81,15 +87,13 @@ cdef int answer_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
 cdef int head_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
     """Bytes of `data` that belong to the head once it is complete; 0: more to come; -1: not HTTP."""
     cdef const uint8_t* head = data
-    cdef int have = length, before = 0, used = 0, end
+    cdef int have = length, end, rest
     if a.keep:
         # answer_keep has appended `data` already, unless the head is beyond what is kept.
-        before = a.kept_length - length
-        if before < 0:
+        if a.kept_length < length:
             return -1
         head, have = a.kept, a.kept_length
     elif a.kept_length:
-        before = a.kept_length
         if answer_append(a, data, length) < 0:
             return -1
         head, have = a.kept, a.kept_length
@@ -98,22 +102,23 @@ cdef int head_feed(Answer* a, const uint8_t* data, int length) noexcept nogil:
         if end == 0:
             if have > HEAD_BYTES_MAX:
                 return -1
-            if head == data and not a.keep and answer_append(a, data, length) < 0:
+            if not a.keep and head != a.kept and answer_append(a, head, have) < 0:
                 return -1
             return 0
         if read_head(a, head, end) < 0:
             return -1
+        rest = have - end  # of `data`: no head ends in a piece before it
         if not a.keep:
             a.kept_length = 0
-        if a.status >= 200:
-            return used + end - before
+        if a.status >= 200 or a.status == 101:
+            return length - rest
+        if a.keep:  # no check wants to see an interim answer
+            memmove(a.kept, a.kept + end, rest)
+            a.kept_length = rest
+        head, have = data + length - rest, rest
         if a.keep:
-            return -1  # interim answers and kept answers do not go together
-        used += end - before
-        data += end - before
-        length -= end - before
-        head, have, before = data, length, 0
-        if length == 0:
+            head = a.kept
+        if rest == 0:
             return 0
 
 
@@ -181,7 +186,7 @@ cdef int read_head(Answer* a, const uint8_t* head, int length) noexcept nogil:
 cdef inline void set_body(Answer* a, bint chunked, int64_t total) noexcept nogil:
     if a.is_head or a.status == 204 or a.status == 304 or a.status < 200:
         a.stage, a.left = LENGTH, 0
-        if a.status < 200:
+        if a.status < 200 and a.status != 101:
             a.stage = HEAD
     elif chunked:
         a.stage, a.left, a.line = CHUNK_SIZE, 0, 0

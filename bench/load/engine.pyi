@@ -13,8 +13,7 @@ class Engine:
         self,
         loop: AbstractEventLoop,
         address: bytes,
-        requests: Sequence[tuple[bytes, bool]],
-        weights: Sequence[int],
+        requests: Sequence[tuple[bytes, int, bool, int]],
         *,
         connections: int,
         keep_alive: bool,
@@ -25,8 +24,15 @@ class Engine:
         tls_verify: str | bool | None = ...,
         on_answer: Callable[[int, int, bytes], bool] | None = ...,
         keep_bytes: int = ...,
+        upgrade: bytes | None = ...,
     ) -> None: ...
-    def start(self, duration_seconds: float, segments: Sequence[tuple[float, float, float]], poisson: bool) -> None: ...
+    def start(
+        self,
+        duration_seconds: float,
+        pieces: Sequence[tuple[float, float, float]],
+        poisson: bool,
+        recording: Sequence[tuple[float, int]] = ...,
+    ) -> None: ...
     def finished(self) -> bool: ...
     def stop(self) -> None: ...
     def snapshot(self) -> dict[str, Any]: ...

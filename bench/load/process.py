@@ -7,6 +7,7 @@ half a second while it runs, and a last one at the end. Ends when standard input
 import asyncio
 import os
 import sys
+import time
 from functools import partial
 
 import msgspec
@@ -19,10 +20,11 @@ from bench.load.scenario import Scenario
 
 KEEP_BYTES = 1 << 20
 """How much of an answer the checks see."""
+REPORT_SECONDS = 0.5
 
 
 class Task(msgspec.Struct):
-    """What one process is to do. `segments` empty: closed loop. Times in seconds."""
+    """What one process is to do. `pieces` empty: closed loop. Times in seconds."""
 
     scenario: Scenario
     address: bytes
@@ -30,7 +32,7 @@ class Task(msgspec.Struct):
     duration_seconds: float
     timeout_seconds: float
     think_seconds: float
-    segments: list[tuple[float, float, float]]
+    pieces: list[tuple[float, float, float]]
     poisson: bool
     seed: int
     tls_verify: str | bool | None = None
@@ -61,8 +63,13 @@ async def generate(task: Task) -> None:
     engine = Engine(
         loop,
         task.address,
-        [(scenarios.message(task.scenario, each), each.method == "HEAD") for each in task.scenario.requests],
-        [each.weight for each in task.scenario.requests],
+        [
+            (
+                scenarios.message(task.scenario, each), each.weight,
+                each.method == "HEAD", scenarios.echo_length(task.scenario, each),
+            )
+            for each in task.scenario.requests
+        ],
         connections=task.connections,
         keep_alive=task.scenario.keep_alive,
         timeout_seconds=task.timeout_seconds,
@@ -72,26 +79,30 @@ async def generate(task: Task) -> None:
         tls_verify=task.tls_verify,
         on_answer=partial(judge, task.scenario, answered_by) if task.scenario.checked else None,
         keep_bytes=KEEP_BYTES,
-    )
+        upgrade=scenarios.upgrade(task.scenario),
+    )  # fmt: skip
     orphaned = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), orphaned.set)  # readable only at its end
-    engine.start(task.duration_seconds, task.segments, task.poisson)
-    give_up = loop.time() + task.duration_seconds + task.timeout_seconds
-    report = loop.time() + 0.5
+    began = loop.time()
+    engine.start(task.duration_seconds, task.pieces, task.poisson, task.scenario.recording)
+    give_up = began + task.duration_seconds + task.timeout_seconds
+    report = began + REPORT_SECONDS
     while not engine.finished() and not orphaned.is_set():
         await asyncio.sleep(0.02)
         if loop.time() > give_up:
             break
         if loop.time() > report:
-            report += 0.5
-            write_counts(counts_of(engine, answered_by))
+            report += REPORT_SECONDS
+            write_counts(counts_of(engine, answered_by, loop.time() - began))
     engine.stop()
-    write_counts(counts_of(engine, answered_by))
+    write_counts(counts_of(engine, answered_by, loop.time() - began))
 
 
-def counts_of(engine: Engine, answered_by: dict[str, int]) -> Counts:
+def counts_of(engine: Engine, answered_by: dict[str, int], seconds: float) -> Counts:
     counts = msgspec.convert(engine.snapshot(), Counts)
     counts.answered_by = dict(answered_by)
+    counts.seconds = seconds
+    counts.cpu_seconds = time.process_time()
     return counts
 
 

@@ -29,6 +29,10 @@ class Counts(msgspec.Struct):
     statuses: dict[int, int] = {}
     histogram: dict[int, int] = {}
     answered_by: dict[str, int] = {}
+    seconds: float = 0.0
+    """Since the beginning; of several processes the longest."""
+    cpu_seconds: float = 0.0
+    """Of the generating process itself."""
 
     def add(self, other: "Counts") -> None:
         self.sends += other.sends
@@ -39,6 +43,8 @@ class Counts(msgspec.Struct):
         self.failed_checks += other.failed_checks
         self.longest_us = max(self.longest_us, other.longest_us)
         self.latency_sum_us += other.latency_sum_us
+        self.seconds = max(self.seconds, other.seconds)
+        self.cpu_seconds += other.cpu_seconds
         _add_counts(self.errors, other.errors)
         _add_counts(self.statuses, other.statuses)
         _add_counts(self.histogram, other.histogram)
@@ -90,7 +96,8 @@ def report(counts: Counts, asked: dict[str, Any], elapsed_seconds: float) -> dic
     """The machine-readable result of a run.
 
     requests: answers received. errors: by kind; "status" are answers of 400 and above, "check" answers that are not
-    what the scenario expects. throughput: answers per second of the time asked for.
+    what the scenario expects. throughput: answers per second of the time asked for. reached.generator_cpu: cores that
+    the generator itself used; near the number of its processes it was the generator that was measured.
     """
     errors = dict(counts.errors)
     refused = sum(count for status, count in counts.statuses.items() if status >= 400)
@@ -103,6 +110,7 @@ def report(counts: Counts, asked: dict[str, Any], elapsed_seconds: float) -> dic
         "seconds": round(elapsed_seconds, 3),
         "sent": counts.sends,
         "connects": counts.connects,
+        "generator_cpu": round(counts.cpu_seconds / counts.seconds, 3) if counts.seconds else 0.0,
     }
     return {
         "requests": counts.answers,

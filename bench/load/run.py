@@ -4,18 +4,22 @@ import asyncio
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
+from bench import usage
 from bench.load.arrivals import Piece, share
 from bench.load.engine import pack_address
 from bench.load.process import Task
 from bench.load.result import Counts, report, total
 from bench.load.scenario import BadScenario, Scenario, refuse_strangers
+from bench.load.timeline import Timeline
 
 
 class RunFailed(Exception):
@@ -36,6 +40,8 @@ class Plan:
     seed: int = 1
     tls_verify: str | bool | None = None
     cpus: tuple[int, ...] = ()
+    watch_pid: int | None = None
+    """A process whose CPU time and memory are told over time."""
 
 
 def resolve(scenario: Scenario) -> bytes:
@@ -54,10 +60,13 @@ async def run(scenario: Scenario, plan: Plan, progress: Callable[[Counts], None]
     """Drive the scenario and return the result (see `result.report`). `progress` is called with counts so far."""
     address = resolve(scenario)
     latest: list[Counts] = [Counts() for _ in range(plan.processes)]
+    timeline = Timeline(plan.processes)
+    watched = Watched(plan.watch_pid) if plan.watch_pid is not None else None
 
     def heard(index: int, counts: Counts) -> None:
         latest[index] = counts
-        progress(total(latest))
+        if timeline.heard(index, counts, watched.now() if watched is not None else None):
+            progress(total(latest))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -66,20 +75,41 @@ async def run(scenario: Scenario, plan: Plan, progress: Callable[[Counts], None]
     except* RunFailed as failed:
         raise RunFailed("; ".join(str(each) for each in failed.exceptions)) from None
     # Every request belongs to the time asked for, also one whose answer came in after it.
-    return report(total(latest), asked(scenario, plan), plan.duration_seconds)
+    return {**report(total(latest), asked(scenario, plan), plan.duration_seconds), "timeline": timeline.points}
+
+
+class Watched:
+    """CPU share and memory of a process, from one look to the next."""
+
+    def __init__(self, pid: int) -> None:
+        if not os.path.exists(f"/proc/{pid}"):
+            raise BadScenario(f"--watch: there is no process {pid}")
+        self._pid = pid
+        self._before = (time.monotonic_ns(), usage.cpu_ns(pid))
+
+    def now(self) -> dict[str, float]:
+        at = (time.monotonic_ns(), usage.cpu_ns(self._pid))
+        elapsed, used = at[0] - self._before[0], at[1] - self._before[1]
+        if elapsed > 10**8:
+            self._before = at
+        return {
+            "cpu": round(max(0, used) / max(1, elapsed), 3),
+            "memory_mib": round(usage.memory_bytes(self._pid) / (1 << 20), 2),
+        }
 
 
 def task_for(scenario: Scenario, plan: Plan, address: bytes, index: int) -> Task:
     each, rest = divmod(plan.connections, plan.processes)
     pieces = share(plan.pieces, plan.processes)
     return Task(
-        scenario=scenario,
+        # Of a recording every process plays its part, request by request.
+        scenario=replace(scenario, recording=scenario.recording[index :: plan.processes]),
         address=address,
         connections=each + (index < rest),
         duration_seconds=plan.duration_seconds,
         timeout_seconds=plan.timeout_seconds,
         think_seconds=plan.think_seconds,
-        segments=[(piece.seconds, piece.rate_first, piece.rate_last) for piece in pieces],
+        pieces=[(piece.seconds, piece.rate_first, piece.rate_last) for piece in pieces],
         poisson=plan.poisson,
         seed=plan.seed + index,
         tls_verify=plan.tls_verify,
@@ -117,12 +147,15 @@ async def generate(task: Task, heard: Callable[[Counts], None]) -> None:
 
 def asked(scenario: Scenario, plan: Plan) -> dict[str, Any]:
     """What was asked for, as it stands in the result."""
+    arrivals = ("poisson" if plan.poisson else "constant") if plan.pieces else None
+    if scenario.recording:
+        arrivals = "recorded"
     return {
         "target": scenario.target,
-        "mode": "open" if plan.pieces else "closed",
-        "arrivals": ("poisson" if plan.poisson else "constant") if plan.pieces else None,
+        "mode": "open" if plan.pieces or scenario.recording else "closed",
+        "arrivals": arrivals,
         "rate": [[piece.seconds, piece.rate_first, piece.rate_last] for piece in plan.pieces],
-        "requests": round(sum(piece.requests for piece in plan.pieces)) if plan.pieces else None,
+        "requests": len(scenario.recording) or round(sum(piece.requests for piece in plan.pieces)) or None,
         "duration_seconds": plan.duration_seconds,
         "connections": plan.connections,
         "processes": plan.processes,

@@ -11,7 +11,14 @@ A scenario is a YAML file:
         host: shop.example.com           # default: the target's
         headers: {User-Agent: demo}
         expect: {status: 200, body: pod, header: {X-Pod: "cart-"}}
-      - {method: POST, path: /orders, body: "a=1", body_bytes: 0}
+      - {method: POST, path: /orders, body: "a=1"}
+
+or what an access log has recorded, at its times (replay.py), or messages over WebSockets:
+
+    replay: {log: access.log, host: shop.example.com, speed: 2}
+
+    websocket: {path: /chat}             # each connection is upgraded once; bodies are messages to an echo
+    requests: [{body_bytes: 100}]
 
 Pure: `parse` takes text and gives a Scenario or raises BadScenario naming the field.
 """
@@ -50,6 +57,28 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expect: Expect | None = None
 
 
+class Replay(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An access log as the source of requests and of their times."""
+
+    log: str
+    host: str | None = None
+    """Logs do not tell it. Default: the target's."""
+    speed: float = 1.0
+    """2: twice as fast as recorded."""
+    methods: tuple[str, ...] = ("GET", "HEAD")
+    """Others are left out: what they would change is not known from a log."""
+    expect_status: bool = False
+    """Whether each answer must have the status of the log."""
+
+
+class WebSocket(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How each connection is upgraded before its first message."""
+
+    path: str = "/"
+    host: str | None = None
+    headers: dict[str, str] = {}
+
+
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     requests: tuple[Request, ...] = (Request(),)
@@ -57,6 +86,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allow: tuple[str, ...] = ()
     answered_by: str | None = None
     """A response field whose values are counted: which endpoint answered."""
+    replay: Replay | None = None
+    websocket: WebSocket | None = None
+    recording: tuple[tuple[float, int], ...] = ()
+    """Made of `replay`: (seconds from the start, index of the request), in order of time."""
 
     @property
     def checked(self) -> bool:
@@ -117,6 +150,12 @@ def check(scenario: Scenario) -> None:
             raise BadScenario(f"requests[{number}]: a blank or control character in the method or path")
         if any("\n" in text or "\r" in text for pair in request.headers.items() for text in pair):
             raise BadScenario(f"requests[{number}].headers: a line break in a field")
+        if scenario.websocket is not None and request.expect is not None:
+            raise BadScenario(f"requests[{number}].expect: messages over a WebSocket are not checked; leave it out")
+    if scenario.replay is not None and not scenario.replay.speed > 0:
+        raise BadScenario(f"replay.speed: {scenario.replay.speed} is not above 0")
+    if scenario.websocket is not None and (scenario.answered_by or not scenario.keep_alive or scenario.replay):
+        raise BadScenario("websocket: does not go with answered_by, replay or keep_alive: false")
 
 
 def refuse_strangers(scenario: Scenario, addresses: list[str]) -> None:
@@ -133,8 +172,10 @@ def refuse_strangers(scenario: Scenario, addresses: list[str]) -> None:
 
 
 def message(scenario: Scenario, request: Request) -> bytes:
-    """The request as it goes over the wire."""
+    """The request as it goes over the wire; a frame, where connections are upgraded."""
     body = b"x" * request.body_bytes if request.body_bytes else request.body.encode()
+    if scenario.websocket is not None:
+        return frame(body, WEBSOCKET_MASK)
     fields: dict[str, Any] = {"Host": request.host or urlsplit(scenario.target).netloc}
     fields.setdefault("User-Agent", "causeway-bench")
     for name, value in request.headers.items():
@@ -146,6 +187,45 @@ def message(scenario: Scenario, request: Request) -> bytes:
         fields["Connection"] = "close"
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"{request.method} {request.path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def echo_length(scenario: Scenario, request: Request) -> int:
+    """Octets of the frame that answers a message on an upgraded connection; 0 where HTTP is spoken."""
+    if scenario.websocket is None:
+        return 0
+    return len(message(scenario, request)) - len(WEBSOCKET_MASK)
+
+
+def upgrade(scenario: Scenario) -> bytes | None:
+    """The request that turns a connection into a WebSocket (RFC 6455, section 4.1); None where HTTP is spoken."""
+    if scenario.websocket is None:
+        return None
+    asked = scenario.websocket
+    fields = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "Y2F1c2V3YXktYmVuY2gtMQ==",
+        "Sec-WebSocket-Version": "13",
+        **asked.headers,
+    }
+    plain = msgspec.structs.replace(scenario, websocket=None)
+    return message(plain, Request(path=asked.path, host=asked.host, headers=fields))
+
+
+WEBSOCKET_MASK = b"\x37\xfa\x21\x3d"
+"""Any will do: it protects old intermediaries from hostile pages, and here is neither."""
+
+
+def frame(payload: bytes, mask: bytes) -> bytes:
+    """One whole binary message as a masked frame (RFC 6455, section 5.2)."""
+    if len(payload) < 126:
+        length = bytes([0x80 | len(payload)])
+    elif len(payload) < 1 << 16:
+        length = b"\xfe" + len(payload).to_bytes(2, "big")
+    else:
+        length = b"\xff" + len(payload).to_bytes(8, "big")
+    masked = bytes(octet ^ mask[at % 4] for at, octet in enumerate(payload))
+    return b"\x82" + length + mask + masked
 
 
 def judge(expect: Expect | None, status: int, answer: bytes) -> bool:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bench.load.result import Counts
+from bench.load.result import Counts, latency_ms
 from bench.load.run import Plan
+from bench.load.timeline import between
 
 
 @contextmanager
@@ -19,21 +20,27 @@ def live(plan: Plan, quiet: bool) -> Iterator[Callable[[Counts], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    columns = (BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("loading", total=plan.duration_seconds)
         before = Counts()
 
         def heard(counts: Counts) -> None:
             nonlocal before
-            if counts.answers > before.answers:
-                errors = sum(counts.errors.values())
-                progress.update(
-                    task, advance=0.5 / plan.processes, description=f"{counts.answers:,} answers, {errors:,} errors"
-                )
+            progress.update(task, completed=counts.seconds, description=line(before, counts))
             before = counts
 
         yield heard
+
+
+def line(before: Counts, now: Counts) -> str:
+    """What is told of the last half second."""
+    recent = between(before, now)
+    latency = latency_ms(recent)
+    rate = recent.answers / recent.seconds if recent.seconds > 0 else 0.0
+    errors = sum(now.errors.values()) + now.failed_checks
+    told = f"{rate:,.0f}/s, p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, {now.answers:,} answers"
+    return told + (f", [red]{errors:,} errors[/red]" if errors else "")
 
 
 def show(result: dict[str, Any]) -> None:
@@ -50,6 +57,8 @@ def show(result: dict[str, Any]) -> None:
         f"{result['requests']:,} answers{of}, {result['throughput']:,.0f}/s, {reached['connects']:,} connections made",
         highlight=False,
     )
+    if reached["generator_cpu"] > 0.95 * asked["processes"]:
+        console.print("the generator used all of its CPU time: it was the limit; use more --processes", style="yellow")
     latency = Table(*result["latency_ms"], title="latency, ms", title_justify="left")
     latency.add_row(*(f"{value:.3f}" for value in result["latency_ms"].values()))
     console.print(latency)

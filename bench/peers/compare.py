@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.native import Unavailable
 from bench.peers.configs import Place
-from bench.peers.debian import Unavailable
 from bench.peers.process import STARTERS, Peer, PeerFailed, free_port, start, start_endpoint, verify
 from bench.peers.rounds import Bursts, measure
 from bench.peers.work import Work

@@ -3,17 +3,13 @@
 Nothing is installed: apt resolves and downloads with lists and cache of its own, dpkg-deb unpacks.
 """
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-CACHE = Path(os.environ.get("CAUSEWAY_BENCH_CACHE", Path.home() / ".cache" / "causeway-bench"))
+from bench.native import CACHE, Unavailable
+
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-
-
-class Unavailable(Exception):
-    """The program cannot be had here; the text says why."""
 
 
 def program(package: str, path: str, suite: str = "trixie") -> list[str]:

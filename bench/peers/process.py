@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import usage
 from bench.peers import configs
 from bench.peers.configs import Place
 from bench.peers.debian import program
@@ -58,39 +59,14 @@ class Peer:
         text = (self.folder / "output").read_text(errors="replace")
         return text.strip()[-500:] or "nothing on its output"
 
-    def pids(self) -> list[int]:
-        """The process and all that descend from it."""
-        found = [self.process.pid]
-        for pid in found:
-            with contextlib.suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    found += map(int, (task / "children").read_text().split())
-        return found
-
     def cpu_ns(self) -> int:
-        """CPU time used so far. Ends of threads are counted as long as their process lives."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    total += int((task / "schedstat").read_text().split()[0])
-        return total
+        return usage.cpu_ns(self.process.pid)
 
     def cpu_split(self) -> tuple[int, int]:
-        """User and system time in clock ticks."""
-        user = system = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                user, system = user + int(fields[11]), system + int(fields[12])
-        return user, system
+        return usage.cpu_split(self.process.pid)
 
     def memory_bytes(self) -> int:
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(OSError):
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return total
+        return usage.memory_bytes(self.process.pid)
 
     def stop(self) -> None:
         for each in (self.process, *self.helpers):

@@ -20,7 +20,7 @@ def test_percentiles_are_those_of_the_values() -> None:
     draw = random.Random(4)
     values = sorted(int(draw.expovariate(1 / 20_000)) + 1 for _ in range(20_000))
     counts = Counts(answers=len(values), longest_us=values[-1], latency_sum_us=float(sum(values)))
-    index_of = {}
+    index_of: dict[int, int] = {}
     index = 0
     for value in values:
         while value_us(index) < value:
