@@ -15,10 +15,12 @@ from lb.service.plan import UNUSED_CLASSES_MAX
 from tests.conftest import namespaces
 from tests.lb.service.expectations import (
     CIP,
+    CIP2,
     CIP6,
     ENDPOINTS,
     EXTERNAL,
     LB1,
+    LB6,
     NODE,
     balanced,
     endpoint,
@@ -336,6 +338,27 @@ async def test_everything_goes_with_the_last_service(lab: Lab) -> None:
         for name in ("vips", "endpoints", "slots", "cluster-ips", "hairpin", "source-ranges"):
             kind = "map" if name in ("vips", "endpoints", "slots") else "set"
             assert "elements" not in lab.node.run("nft", "list", kind, family, "causeway-services", name)
+
+
+async def test_nft_lists_every_rule_we_write(lab: Lab) -> None:
+    """Some versions of nft abort on rules they did not write themselves; ours must not be such rules."""
+    ranges = {"loadBalancerSourceRanges": ["203.0.113.0/24", "fd99::/64"]}
+    addresses = {"clusterIPs": [CIP, CIP6], "type": "LoadBalancer", "status": [{"ip": LB1}, {"ip": LB6}]}
+    await lab.have(
+        sticky(**addresses, **ranges, externalTrafficPolicy="Local", internalTrafficPolicy="Local"),
+        slices("L R"),
+        slices("l r", family="IPv6"),
+        service("empty", clusterIP=CIP2),
+    )
+    assert lab.ask("X", LB1, 80)[0] == L
+    listed = lab.node.run("nft", "list", "ruleset")
+    for chain in (
+        "external-local-2-1-sticky-100-ranged",
+        "external-local-2-1-sticky-100",
+        "internal-local-1-1-sticky-100",
+    ):
+        assert listed.count(f"chain {chain} ") == 2, f"{chain} in both families"
+    assert json.loads(lab.node.run("nft", "-j", "list", "ruleset"))["nftables"]
 
 
 async def test_tables_can_be_taken_away(lab: Lab) -> None:
