@@ -190,15 +190,35 @@ class Walk:
         if pod is not None and not pod.spec.host_network:
             self._to_pod(pod, vip, start)
             return
-        node = start.node or self._entry(vip)
-        if node is None:
+        asked = request if self._is_proxy(address) else None
+        if asked is not None and not self._claimed(vip):
+            self._to_listener(vip, asked)
             return
-        endpoints = self._service(vip, node, start)
-        if endpoints is None:
+        node = start.node or self._entry(vip)
+        endpoints = self._service(vip, node, start) if node is not None else None
+        if node is None or endpoints is None:
             return
         self._deliver(endpoints, node)
-        if request is not None and self._is_proxy(address) and self.complete:
-            self._proxy(*request, tuple({each.node for each in endpoints}))
+        if asked is not None:
+            self._proxy(*asked, tuple({each.node for each in endpoints}))
+
+    def _claimed(self, vip: Vip) -> bool:
+        """Whether an address is a Service's; of a node's own address, whether this port is."""
+        for each in self.store.all(Service):
+            if (
+                vip.address in (*addresses_of(each), *cluster_ips_of(each))
+                or str(vip.address) in each.spec.external_ips
+            ):
+                return True
+        nodes = [facts_of(node, node.metadata.name) for node in self.store.all(Node)]
+        return any(explain_service(self.store, each, vip, Source.NODE).choice is not None for each in nodes)
+
+    def _to_listener(self, vip: Vip, request: tuple[str, str, str]) -> None:
+        """Follow a request to a published address that no Service has: the proxy's own listener."""
+        node = next((each for each in self.store.all(Node) if str(vip.address) in each.internal_ips), None)
+        where = f"an address of {node.metadata.name}" if node else "an address outside of what is known here"
+        self.add("address", f"{vip.address} is {where}, and no Service's: the proxy itself is expected to listen there")
+        self._proxy(*request, (node.metadata.name,) if node else ())
 
     def _to_pod(self, pod: Pod, vip: Vip, start: Start) -> None:
         if start.source is Source.OUTSIDE:

@@ -151,6 +151,16 @@ def test_ways_that_end_say_why(folder: Path, question: str, source: str, said: s
     assert any(line.startswith("✗") for line in told.output.splitlines())
 
 
+def test_a_proxy_on_a_nodes_own_address(folder: Path) -> None:
+    """As `causeway ingress --publish-status-address` with a node's address: no Service is on the way."""
+    text = (folder / "all.yaml").read_text().replace("status: {loadBalancer: {ingress: [{ip: 203.0.113.80}]}}", "")
+    published = "\nstatus: {loadBalancer: {ingress: [{ip: 192.0.2.12}]}}\n"
+    (folder / "all.yaml").write_text(text.rstrip() + published)
+    told = ask(folder, "http://shop.example.com/")
+    assert told.exit_code == 0, told.output
+    assert "192.0.2.12 is an address of node-b, and no Service's" in told.output
+
+
 def test_an_ingress_of_another_class_is_named(folder: Path) -> None:
     (folder / "class.yaml").write_text(
         "{apiVersion: networking.k8s.io/v1, kind: IngressClass, metadata: {name: other}, spec: {controller: x.dev/y}}"
