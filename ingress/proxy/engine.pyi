@@ -17,7 +17,7 @@ class RouteStats(TypedDict):
     buckets: list[int]
 
 class EndpointStats(TypedDict):
-    """One ip:port: attempts, failed attempts, connections open and of these idle; whether it is left out for failing."""
+    """One ip:port: attempts, failed attempts, connections open, of these idle; whether it is left out for failing."""
 
     requests: int
     failures: int
