@@ -232,12 +232,19 @@ def _plain(key: bytes, data: bytes) -> bytes:
 _INTERVAL_END = 1
 
 
+def range_elements(ranges: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
+    """The elements that `add_ranges` makes, as `elements_in` reads them back."""
+    found = []
+    for first, last in ranges:
+        found.append((first, b"", b""))
+        if last != b"\xff" * len(last):  # a range that reaches the end of all keys has no element after it
+            found.append(((int.from_bytes(last, "big") + 1).to_bytes(len(last), "big"), b"", b"end"))
+    return found
+
+
 def _range(first: bytes, last: bytes) -> bytes:
-    start = nested(1, _key(first))
-    if last == b"\xff" * len(last):
-        return start  # a range that reaches the end of all keys has no element after it
-    after = (int.from_bytes(last, "big") + 1).to_bytes(len(last), "big")
-    return start + nested(1, _key(after), u32(3, _INTERVAL_END))
+    elements = range_elements([(first, last)])
+    return b"".join(nested(1, _key(key), *((u32(3, _INTERVAL_END),) if end else ())) for key, _, end in elements)
 
 
 def _box(first: bytes, last: bytes) -> bytes:

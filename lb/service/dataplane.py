@@ -1,4 +1,4 @@
-"""The shell around the plan: store -> wanted VIPs -> one nf_tables transaction; full resync after a failure.
+"""The shell around the plan: store -> wanted VIPs -> nf_tables transactions; full resync after a failure.
 
 `ServiceDataplane.apply` is what `lb.reconcile.reconcile_forever` calls, with `KINDS`. The kernel's tables stay when the
 agent stops: traffic goes on as it was, and the next agent changes only what differs.
@@ -7,21 +7,21 @@ agent stops: traffic goes on as it was, and the next agent changes only what dif
 import asyncio
 import errno
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 
 from lb.cluster.objects import EndpointSlice, Key, Node, Object, Service
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.nftables.expressions import FAMILIES, IPV4, Family
-from lb.nftables.messages import SetFlags, Transaction
+from lb.nftables.messages import SetFlags, Transaction, range_elements
 from lb.nftables.netfilter import NetfilterError, NetfilterSocket
 from lb.reconcile import ApplyFailed
 from lb.service import layout
 from lb.service.conntrack import forget_stale_flows
 from lb.service.elements import Elements, protocol_of_key
 from lb.service.health import HealthServers
-from lb.service.plan import UNUSED_CLASSES_MAX, Operations, Present, TablePlan, write_facts, write_removal
+from lb.service.plan import UNUSED_CLASSES_MAX, Operations, Present, TablePlan, facts_ranges, write_removal
 from lb.service.vips import PROTOCOLS, Network, NodeFacts, cluster_ips_of, facts_of, problems_of, wanted_vips
 
 log = logging.getLogger(__name__)
@@ -112,17 +112,13 @@ class ServiceDataplane:
     async def _apply_some(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._plan_service(key)
-        transactions = []
-        moved: set[bytes] = set()
-        changes = 0
-        for family, plan in self.plans.items():
-            operations, moved_here = plan.take()
-            moved |= moved_here
-            if operations:
-                changes += len(operations)
-                transactions.append(self._transaction(family, operations))
-        await self._commit(transactions, changes)
-        await self._after_commit(moved)
+        taken = {family: plan.take() for family, plan in self.plans.items()}
+        operations = {family: found for family, (found, _) in taken.items()}
+        if sum(map(len, operations.values())) <= _INLINE_CHANGES_MAX:
+            self._commit(operations)
+        else:
+            await asyncio.to_thread(self._commit, operations)
+        await self._after_commit(set().union(*(moved for _, moved in taken.values())))
 
     def _plan_service(self, key: Key) -> None:
         service = self._store.get(Service, key.namespace, key.name)
@@ -173,16 +169,19 @@ class ServiceDataplane:
             ),
         )  # fmt: skip
 
-    def _transaction(self, family: Family, operations: Operations) -> Transaction:
-        transaction = Transaction(family, layout.TABLE)
-        operations.write(transaction, self.facts.detection)
-        return transaction
-
-    async def _commit(self, transactions: list[Transaction], changes: int) -> None:
-        if changes <= _INLINE_CHANGES_MAX:
+    def _commit(self, operations: dict[Family, Operations]) -> None:
+        steps: tuple[Callable[[Operations, Transaction], None], ...] = (
+            lambda found, transaction: found.prepare(transaction, self.facts.detection),
+            Operations.switch,
+            Operations.clear,
+        )
+        for step in steps:
+            transactions = []
+            for family, found in operations.items():
+                transaction = Transaction(family, layout.TABLE)
+                step(found, transaction)
+                transactions.append(transaction)
             self._socket.commit(transactions)
-        else:
-            await asyncio.to_thread(self._socket.commit, transactions)
 
     # -- all of them
 
@@ -204,33 +203,34 @@ class ServiceDataplane:
 
     def _commit_all(self, present: dict[Family, Present]) -> tuple[set[bytes], int]:
         """The VIPs that may have changed, and how many elements did."""
-        transactions = []
-        moved: set[bytes] = set()
-        changed = 0
-        for family, plan in self.plans.items():
-            transaction = Transaction(family, layout.TABLE)
-            if family not in present:
-                # In one transaction: packets meet either the old table or the whole new one.
-                transaction.add_table(layout.comment_of(self.facts.detection))
-                transaction.delete_table()
-            layout.add_base(transaction, self.facts.detection)
-            write_facts(transaction, self.facts.pods, self.facts.service_cidrs)
-            operations, moved_here = plan.take()
-            operations.write(transaction, self.facts.detection)
-            moved |= moved_here
-            changed += operations.elements
-            transactions.append(transaction)
-        self._socket.commit(transactions)
+        self._socket.commit([self._base(family, family in present) for family in self.plans])
+        taken = {family: plan.take() for family, plan in self.plans.items()}
+        self._commit({family: operations for family, (operations, _) in taken.items()})
         for family, plan in self.plans.items():
             wanted = layout.BASE_CHAINS | plan.chains()
             self._remove_chains(family, self._socket.chains(family, layout.TABLE) - wanted)
-        return moved, changed
+        moved = set().union(*(moved for _, moved in taken.values()))
+        return moved, sum(operations.elements for operations, _ in taken.values())
+
+    def _base(self, family: Family, present: bool) -> Transaction:
+        transaction = Transaction(family, layout.TABLE)
+        if not present:
+            # Of another layout, or not there at all; to delete what is not there would be an error.
+            transaction.add_table()
+            transaction.delete_table()
+        layout.add_base(transaction)
+        for name, ranges in facts_ranges(family, self.facts.pods, self.facts.service_cidrs).items():
+            has = self._elements_of(family, name) if present else []
+            if sorted(has) != sorted(range_elements(ranges)):
+                transaction.flush_elements(name)
+                transaction.add_ranges(name, ranges)
+        return transaction
 
     def _read_present(self) -> dict[Family, Present]:
         """What the kernel holds, of the families whose table is one that we would write now."""
         found = {}
         for family in FAMILIES:
-            if self._socket.table(family, layout.TABLE) == layout.comment_of(self.facts.detection):
+            if self._socket.table(family, layout.TABLE) == layout.COMMENT:
                 found[family] = self._read_table(family)
         return found
 

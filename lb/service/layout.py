@@ -59,11 +59,8 @@ _REMEMBERED = SetFlags.MAP | SetFlags.TIMEOUT | SetFlags.DYNAMIC
 _NAT_DESTINATION, _NAT_SOURCE = -100, 100
 
 
-def comment_of(detection: Detection) -> str:
-    """Kept at the table: tells a later run of the agent whether these rules are the ones it would write."""
-    pods = "pods known" if detection.pods_known else "pods unknown"
-    every = ", masquerade all" if detection.masquerade_all else ""
-    return f"causeway Services, layout {LAYOUT_VERSION}, {pods}{every}"
+COMMENT = f"causeway Services, layout {LAYOUT_VERSION}"
+"""Kept at the table: tells a later agent whether it may go on with these sets, or has to replace the table."""
 
 
 def shapes(family: Family) -> tuple[SetShape, ...]:
@@ -84,10 +81,10 @@ def shapes(family: Family) -> tuple[SetShape, ...]:
     )
 
 
-def add_base(transaction: Transaction, detection: Detection) -> None:
+def add_base(transaction: Transaction) -> None:
     """The whole table without any Service in it; what of it is there stays, and its base chains are written anew."""
     family = transaction.family
-    transaction.add_table(comment_of(detection))
+    transaction.add_table(COMMENT)
     for identity, shape in enumerate(shapes(family), 1):
         transaction.add_set(shape, identity)
     _add_empty(transaction, "refuse")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from lb.cluster.objects import Key
-from lb.nftables.expressions import Family
+from lb.nftables.expressions import IPV4, Family
 from lb.nftables.messages import Transaction
 from lb.service import layout
 from lb.service.classes import Class, Detection, class_of_chain
@@ -28,6 +28,9 @@ from lb.service.elements import (
 from lb.service.layout import CLASS_BASE, Pick
 from lb.service.vips import Address, Network, WantedVip
 
+Range = tuple[bytes, bytes]
+"""First and last key."""
+
 UNUSED_CLASSES_MAX = 32
 """A rollout passes through many counts and comes back to them; more idle chains than this make commits slower."""
 
@@ -43,7 +46,7 @@ class Present:
 
 @dataclass(slots=True)
 class Operations:
-    """One transaction's worth of changes to one table."""
+    """What has to be done to one table."""
 
     picks: list[Pick] = field(default_factory=list)
     classes: list[tuple[int, Class]] = field(default_factory=list)
@@ -63,23 +66,43 @@ class Operations:
     def __len__(self) -> int:
         return self.elements + len(self.picks) + len(self.classes) + len(self.foreign)
 
-    def write(self, transaction: Transaction, detection: Detection) -> None:
-        """Append the messages. Chains come before the elements that lead to them."""
+    # Three transactions, for a packet may be between two look-ups when one of them is committed: rules are those of the
+    # generation it began with, elements those of the moment. So what it may be led to comes before, and goes after.
+
+    def prepare(self, transaction: Transaction, detection: Detection) -> None:
+        """First: chains that elements will lead to."""
         transaction.delete_elements("classes", map(number, self.foreign))
         for pick in self.picks:
             layout.add_pick(transaction, pick)
         for class_number, found in self.classes:
             layout.add_class(transaction, found, class_number, detection)
+
+    def switch(self, transaction: Transaction) -> None:
+        """Then: everything that is added or gets other data, and whatever nothing leads to from elsewhere."""
         for name, gone in self.delete.items():
-            if name == "source-ranges":
-                transaction.delete_boxes(name, gone.items())
-            else:
-                transaction.delete_elements(name, gone)
+            replaced = self.add.get(name, {})
+            _delete(transaction, name, {k: v for k, v in gone.items() if name not in _LED_TO or k in replaced})
         for name, new in self.add.items():
             if name == "source-ranges":
                 transaction.add_boxes(name, new.items())
             else:
                 transaction.add_elements(name, list(new.items()))
+
+    def clear(self, transaction: Transaction) -> None:
+        """Last: endpoints that no VIP's class counts any more."""
+        for name in _LED_TO & self.delete.keys():
+            replaced = self.add.get(name, {})
+            _delete(transaction, name, {k: v for k, v in self.delete[name].items() if k not in replaced})
+
+
+_LED_TO = {"endpoints", "slots"}
+
+
+def _delete(transaction: Transaction, name: str, gone: dict[bytes, bytes]) -> None:
+    if name == "source-ranges":
+        transaction.delete_boxes(name, gone.items())
+    else:
+        transaction.delete_elements(name, gone)
 
 
 @dataclass(slots=True)
@@ -284,19 +307,15 @@ def _shared_elements(wanted: Iterable[WantedVip], cluster_ips: Iterable[Address]
                     yield "hairpin", data[:-4] * 2
 
 
-def write_facts(transaction: Transaction, pods: Iterable[Network], service_cidrs: Iterable[Network]) -> None:
-    """Replace the contents of the two sets that describe the node, not a Service."""
-    version = 4 if transaction.family.name == "ip" else 6
-    for name, networks in (("local-pods", pods), ("service-cidrs", service_cidrs)):
-        transaction.flush_elements(name)
-        transaction.add_ranges(
-            name,
-            (
-                (each.network_address.packed, each.broadcast_address.packed)
-                for each in networks
-                if each.version == version
-            ),
-        )
+def facts_ranges(family: Family, pods: Iterable[Network], service_cidrs: Iterable[Network]) -> dict[str, list[Range]]:
+    """The contents of the two sets that describe the node, not a Service."""
+    version = 4 if family is IPV4 else 6
+    return {
+        name: [
+            (each.network_address.packed, each.broadcast_address.packed) for each in networks if each.version == version
+        ]
+        for name, networks in (("local-pods", pods), ("service-cidrs", service_cidrs))
+    }
 
 
 def write_removal(transaction: Transaction, chains: Iterable[str]) -> None:
