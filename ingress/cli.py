@@ -9,16 +9,19 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress.listeners import Address, BadAddress, read_address
-from ingress.publish import StatusPublisher, read_published
+from ingress.publish import StatusPublisher, read_published, read_service
+from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.flags import FlagRoute, objects_of
 from ingress.routes.model import Endpoint
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_route
+from lb.cluster.folder import STATUS_FOLDER
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import KINDS as ALL_KINDS
-from lb.cluster.source import Source, open_source
+from lb.cluster.source import Opened, Source, open_source
+from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,6 +69,44 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
     return decorate
 
 
+def _publishing(command: F) -> F:
+    """The flags about the status of Ingresses."""
+    options = (
+        click.option(
+            "--publish-service",
+            callback=_reads(read_service),
+            metavar="NAMESPACE/NAME",
+            help="Write this Service's addresses into the status of the Ingresses served, and follow them.",
+        ),
+        click.option(
+            "--publish-status-address",
+            callback=_reads(read_published),
+            metavar="ADDR[,ADDR...]",
+            help="Write these addresses or names into the status of the Ingresses served.",
+        ),
+        click.option(
+            "--update-status-on-shutdown",
+            type=bool,
+            default=True,
+            metavar="BOOL",
+            show_default=True,
+            help="Take the status back when the last replica stops.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> StatusPublisher | None:
+    """Takes the flags of `_publishing` out of `flags`."""
+    service, addresses = flags.pop("publish_service"), flags.pop("publish_status_address")
+    takes_back = flags.pop("update_status_on_shutdown")
+    if not service and not addresses:
+        return None
+    return StatusPublisher(opened.status, addresses or (), service=service, replicas=replicas, takes_back=takes_back)
+
+
 _SECONDS = click.FloatRange(0)
 _HTTP = "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Repeatable."
 _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
@@ -73,6 +114,8 @@ _ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password:
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
+_LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
+_ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
@@ -90,6 +133,7 @@ _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, s
     metavar="HOST/PATH=ADDR[,ADDR...]",
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
 )
+@_publishing
 @_listening(drain_delay=0.0)
 def serve(
     *,
@@ -116,23 +160,24 @@ def serve(
 
     if not (from_ or listening["http"] or listening["https"]):
         listening["http"] = (DEFAULT_HTTP,)
-    store, source = ObjectStore(), cast(Source, FlagSource())
     if manifests is not None:
         opened = open_source(manifests, None)
-        store, source = opened.store, opened.source
+    else:
+        for flag in ("publish_service", "publish_status_address"):
+            if listening[flag]:
+                raise click.UsageError(
+                    f"--{flag.replace('_', '-')} needs -f DIR: without it there is no Ingress object"
+                )
+        # The folder of statuses is not touched: nothing is published.
+        opened = Opened(ObjectStore(), cast(Source, FlagSource()), FolderStatus(Path()))
+    publisher = _publisher(opened, listening, FolderReplicas((manifests or Path()) / STATUS_FOLDER))
     for found in objects_of(endpoints, routes, STANDALONE.annotation_classes[0]):
-        store.put(found)
-    start(store, source, STANDALONE, Listening(from_=from_, **listening))
+        opened.store.put(found)
+    start(opened.store, opened.source, STANDALONE, Listening(from_=from_, **listening), publisher=publisher)
 
 
 @click.command(short_help="The same proxy as an Ingress controller.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Default: in-cluster.")
-@click.option(
-    "--publish-status-address",
-    callback=_reads(read_published),
-    metavar="ADDR[,ADDR...]",
-    help="Write these addresses or names into the status of the Ingresses served.",
-)
 @click.option(
     "--controller-class",
     multiple=True,
@@ -148,11 +193,15 @@ def serve(
     help="Serve Ingresses whose annotation kubernetes.io/ingress.class has this value. Repeatable.",
 )
 @click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
+@_publishing
+@click.option("--lease-namespace", metavar="NAME", default="kube-system", show_default=True, help=_LEASE_NAMESPACE)
+@click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
 @_listening(drain_delay=3.0)
 def ingress(
     *,
     kubeconfig: Path | None,
-    publish_status_address: tuple[str, ...] | None,
+    lease_namespace: str,
+    election_id: str,
     controller_class: tuple[str, ...],
     ingress_class: tuple[str, ...],
     watch_ingress_without_class: bool,
@@ -171,7 +220,9 @@ def ingress(
             raise
         advice = "give --kubeconfig FILE, or run in a pod with a service account"
         raise click.UsageError(f"no API server to read from: {advice}") from None
-    publisher = StatusPublisher(opened.status, publish_status_address) if publish_status_address else None
+    assert opened.connection is not None
+    replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
+    publisher = _publisher(opened, listening, replicas)
     start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher)
 
 

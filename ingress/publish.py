@@ -1,18 +1,33 @@
-"""Writes where we can be reached into the status of the Ingresses we serve."""
+"""Writes where we can be reached into the status of the Ingresses we serve, and takes it back with the last replica."""
 
 import asyncio
 import ipaddress
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ingress.listeners import BadAddress
+from ingress.replicas import Replicas
 from ingress.routes.compile import RoutingTable
-from lb.cluster.objects import Ingress, IngressClass, IngressStatus, Key, LoadBalancerIngress, LoadBalancerStatus
-from lb.cluster.status import StatusWriter
-from lb.reconcile import reconcile_forever
+from lb.cluster.objects import (
+    Ingress,
+    IngressClass,
+    IngressStatus,
+    Key,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+)
+from lb.cluster.problems import Problem
+from lb.cluster.status import StatusFailed, StatusWriter
+from lb.reconcile import ApplyFailed, reconcile_forever
+
+log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+TAKE_BACK_SECONDS = 10.0
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NOTHING = IngressStatus()
 
 
 def read_published(text: str) -> tuple[str, ...]:
@@ -24,7 +39,29 @@ def read_published(text: str) -> tuple[str, ...]:
     return found
 
 
-def status_of(addresses: Sequence[str]) -> IngressStatus:
+def read_service(text: str) -> tuple[str, str]:
+    """Read "NAMESPACE/NAME". Raises BadAddress."""
+    namespace, _, name = text.partition("/")
+    if not _NAME.fullmatch(namespace) or not _NAME.fullmatch(name):
+        raise BadAddress(f'"{text}" is not a Service; write NAMESPACE/NAME')
+    return namespace, name
+
+
+def addresses_of(service: Service) -> tuple[str, ...]:
+    """Where clients outside reach a Service, by its type, as ingress-nginx's --publish-service has it."""
+    spec = service.spec
+    cluster = tuple(ip for ip in (spec.cluster_ips or (spec.cluster_ip,)) if ip not in ("", "None"))
+    if spec.type == "ExternalName":
+        return (spec.external_name,) if spec.external_name else ()
+    if spec.type == "LoadBalancer":
+        given = (each.ip or each.hostname for each in service.status.load_balancer.ingress)
+        return (*(each for each in given if each), *spec.external_ips)
+    if spec.type == "NodePort":
+        return spec.external_ips or cluster
+    return cluster
+
+
+def status_of(addresses: Iterable[str]) -> IngressStatus:
     """The status that names these addresses or host names, in a stable order."""
     entries = tuple(
         LoadBalancerIngress(ip=each) if _is_address(each) else LoadBalancerIngress(hostname=each)
@@ -42,26 +79,103 @@ def _is_address(text: str) -> bool:
 
 
 class StatusPublisher:
-    """Keeps status.loadBalancer of our Ingresses equal to the given addresses; others' are left alone."""
+    """Keeps status.loadBalancer of our Ingresses equal to the given addresses and those of a Service.
 
-    def __init__(self, writer: StatusWriter, addresses: Sequence[str]) -> None:
+    Others' Ingresses are left alone. One replica writes at a time.
+    """
+
+    def __init__(
+        self,
+        writer: StatusWriter,
+        addresses: Sequence[str] = (),
+        *,
+        service: tuple[str, str] | None = None,
+        replicas: Replicas | None = None,
+        takes_back: bool = True,
+    ) -> None:
         self.writer = writer
-        self.status = status_of(addresses)
+        self.addresses = tuple(addresses)
+        self.service = service
+        self.replicas = replicas or Replicas()
+        self.takes_back = takes_back
+        self.status: IngressStatus | None = status_of(addresses) if service is None else None
+        """What every Ingress of ours should say; None: the Service is not there, so nobody knows."""
+        self._written: dict[Key, IngressStatus] = {}
 
     async def run(self, table: RoutingTable, synced: asyncio.Event) -> None:
         """Until cancelled. What cannot be written is tried again; routing goes on meanwhile."""
 
         async def apply(keys: Sequence[Key] | None) -> None:
             # The API server may be slow: the table is asked for each Ingress when its turn comes.
-            every = keys is None or any(key.kind == IngressClass.KIND for key in keys)
-            wanted = table.store.keys(Ingress.KIND) if every else keys or ()
-            for key in wanted:
-                await self._write(table, key)
+            moved = self._follow(table)
+            every = keys is None or moved or any(key.kind == IngressClass.KIND for key in keys)
+            for key in [*table.store.keys(Ingress.KIND), *self._written] if every else keys or ():
+                if key.kind == Ingress.KIND:
+                    await self._write(table, key)
 
-        await reconcile_forever(table.store, (Ingress, IngressClass), apply, synced=synced, retry_seconds=RETRY_SECONDS)
+        async def publish() -> None:
+            await reconcile_forever(
+                table.store, (Ingress, IngressClass, Service), apply, synced=synced, retry_seconds=RETRY_SECONDS
+            )
+
+        await self.replicas.while_leading(publish)
+
+    async def take_back(self, table: RoutingTable) -> None:
+        """Called once `run` has ended: if no other replica is there to write it, nobody is reached here any more."""
+        if not self.takes_back or not (self._written or self.status):
+            return
+        try:
+            async with asyncio.timeout(TAKE_BACK_SECONDS):
+                if not await self.replicas.while_last(lambda: self._clear(table)):
+                    log.info("another replica goes on: the status of the Ingresses stays")
+        except (ApplyFailed, TimeoutError) as error:
+            log.warning("the status of the Ingresses could not be taken back: %s", error or "no answer in time")
+
+    def _follow(self, table: RoutingTable) -> bool:
+        """Look at the Service; return whether what is to be written has changed."""
+        if self.service is None:
+            return False
+        namespace, name = self.service
+        found = table.store.get(Service, namespace, name)
+        before = self.status
+        problems: tuple[Problem, ...] = ()
+        if found is not None:
+            self.status = status_of((*self.addresses, *addresses_of(found)))
+        else:
+            reason = "it does not exist, so the status of the Ingresses stays as it is"
+            problems = (Problem(f"Service {namespace}/{name}", "", reason, "correct --publish-service"),)
+        for new in table.problems.replace("--publish-service", problems):
+            log.warning("%s", new)
+        return self.status != before
 
     async def _write(self, table: RoutingTable, key: Key) -> None:
         found = table.ingress(key.namespace, key.name)
-        if found is None or table.refusal(found) or found.status == self.status:
-            return
-        await self.writer.write_ingress(key, self.status)
+        if found is None:
+            if self._written.pop(key, None) is not None:
+                await self.writer.forget(key)
+        elif table.refusal(found):
+            if self._written.pop(key, None) == found.status:  # it was ours, and another may have written since
+                await self.writer.write_ingress(key, _NOTHING)
+        elif self.status is not None:
+            if found.status != self.status:
+                await self.writer.write_ingress(key, self.status)
+            self._written[key] = self.status
+
+    async def _clear(self, table: RoutingTable) -> None:
+        count = 0
+        for key in table.store.keys(Ingress.KIND):
+            found = table.ingress(key.namespace, key.name)
+            if found is None or table.refusal(found):
+                continue
+            # What we wrote last may not have come back yet.
+            if key in self._written or (found.status != _NOTHING and found.status == self.status):
+                await self._unwrite(key)
+                count += 1
+        log.info("no replica is left: the status of %d Ingresses is taken back", count)
+
+    async def _unwrite(self, key: Key) -> None:
+        try:
+            await self.writer.write_ingress(key, _NOTHING)
+            await self.writer.forget(key)
+        except StatusFailed as error:
+            log.warning("%s", error)

@@ -119,17 +119,37 @@ class Proxy:
             log.info("admin endpoint on http://%s", Address(*self.plan.admin.getsockname()[:2]))
         log.info("%d worker processes", self.plan.workers)
         tasks = [asyncio.create_task(each) for each in self._parts()]
+        publishing = asyncio.create_task(self._publish_status())
+        tasks.append(publishing)
         asked = asyncio.create_task(self.stop.asked.wait())
         try:
             await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()  # raises: none of them ends by itself
-            return await self._drain()
+            # While load balancers take notice: whoever follows the status is a load balancer too.
+            clearing = asyncio.create_task(self._take_back(publishing))
+            tasks.append(clearing)
+            finished = await self._drain()
+            at_once = asyncio.create_task(self.stop.at_once.wait())
+            tasks.append(at_once)
+            await asyncio.wait([clearing, at_once], return_when=asyncio.FIRST_COMPLETED)
+            return finished
         finally:
             for task in (asked, *tasks):
                 task.cancel()
             await asyncio.gather(asked, *tasks, return_exceptions=True)
+
+    async def _publish_status(self) -> None:
+        if self.plan.publisher is not None:
+            await self.plan.publisher.run(self.table, self.plan.source.synced)
+        await asyncio.Event().wait()
+
+    async def _take_back(self, publishing: "asyncio.Task[None]") -> None:
+        publishing.cancel()
+        await asyncio.wait([publishing])
+        if self.plan.publisher is not None:
+            await self.plan.publisher.take_back(self.table)
 
     def _parts(self) -> list[Any]:
         plan = self.plan
@@ -148,8 +168,6 @@ class Proxy:
         ]
         if plan.admin is not None:
             parts.append(AdminEndpoint(self, plan.admin).run())
-        if plan.publisher is not None:
-            parts.append(plan.publisher.run(self.table, plan.source.synced))
         return parts
 
     async def _count(self) -> None:

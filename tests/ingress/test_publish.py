@@ -1,19 +1,24 @@
 """Where we can be reached, in the status of the Ingresses we serve."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from ingress.publish import StatusPublisher, status_of
+from ingress.listeners import BadAddress
+from ingress.publish import StatusPublisher, addresses_of, read_service, status_of
 from ingress.routes.classes import Selection
 from ingress.routes.compile import RoutingTable
 from lb.cluster.manifests import ManifestFolder
-from lb.cluster.objects import Ingress, IngressStatus, Key
+from lb.cluster.objects import Ingress, IngressStatus, Key, Service, decode
 from lb.cluster.status import FolderStatus, StatusFailed
 from lb.cluster.store import ObjectStore
-from tests.ingress.serving import Folder
+from tests.ingress.serving import Folder, serving, started
 from tests.ingress.state import ingress
+from tests.lb.cluster.conftest import RealApi
 from tests.lb.cluster.waiting import running, until
 
 
@@ -80,3 +85,149 @@ async def test_a_write_that_fails_is_tried_again(tmp_path: Path, monkeypatch: py
     async with running(StatusPublisher(writer, ["10.0.0.1"]).run(table, synced)):
         await until(lambda: list((tmp_path / ".status").glob("*.yaml")), "it is written")
     assert writer.written == ["ours"] * 3
+
+
+def lb_service(kind: str, *, given: Sequence[dict[str, str]] = (), **spec: Any) -> Service:
+    made = decode(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "lb", "namespace": "edge"},
+            "spec": {"type": kind, "ports": [{"port": 80}], **spec},
+            "status": {"loadBalancer": {"ingress": list(given)}},
+        }
+    )
+    assert isinstance(made, Service)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("found", "want"),
+    [
+        (
+            lb_service("LoadBalancer", given=[{"ip": "192.0.2.1"}, {"hostname": "a.example"}]),
+            ["192.0.2.1", "a.example"],
+        ),
+        (
+            lb_service("LoadBalancer", given=[{"ip": "192.0.2.1"}], externalIPs=["192.0.2.9"]),
+            ["192.0.2.1", "192.0.2.9"],
+        ),
+        (lb_service("LoadBalancer", clusterIP="10.96.0.1"), []),
+        (lb_service("ClusterIP", clusterIP="10.96.0.1"), ["10.96.0.1"]),
+        (lb_service("ClusterIP", clusterIP="None"), []),
+        (lb_service("NodePort", clusterIP="10.96.0.1"), ["10.96.0.1"]),
+        (lb_service("NodePort", clusterIP="10.96.0.1", externalIPs=["192.0.2.9"]), ["192.0.2.9"]),
+        (lb_service("ExternalName", externalName="lb.example"), ["lb.example"]),
+    ],
+)
+def test_addresses_of_a_service(found: Service, want: list[str]) -> None:
+    assert list(addresses_of(found)) == want
+
+
+@pytest.mark.parametrize("text", ["lb", "/lb", "edge/", "edge/lb/x", "Edge/lb"])
+def test_what_is_no_service(text: str) -> None:
+    with pytest.raises(BadAddress, match="NAMESPACE/NAME"):
+        read_service(text)
+
+
+class Statuses:
+    """The status files of a folder, as they are now."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __call__(self, name: str) -> list[str]:
+        try:
+            document = yaml.safe_load((self.path / ".status" / f"Ingress.shop.{name}.yaml").read_text())
+        except FileNotFoundError:
+            return []
+        found = document["status"]["loadBalancer"].get("ingress") or ()
+        return [each.get("ip") or each["hostname"] for each in found]
+
+
+FLAGS = ("--workers", "1", "--publish-service", "edge/lb")
+
+
+async def test_the_status_follows_a_service_and_goes_with_the_last_replica(tmp_path: Path) -> None:
+    folder, statuses = Folder(tmp_path), Statuses(tmp_path)
+    folder.write("web", [ingress("web", default="x")])
+    flags = ("-f", str(tmp_path), *FLAGS, "--publish-status-address", "z.example")
+    async with serving(*flags) as one, serving(*flags) as two:
+        await one.until(lambda: "Service edge/lb: it does not exist" in one.log)
+        assert statuses("web") == []
+        folder.write("lb", [lb_service("LoadBalancer")])
+        await one.until(lambda: statuses("web") == ["z.example"])
+        await FolderStatus(tmp_path).write_service(
+            Key("Service", "edge", "lb"), lb_service("", given=[{"ip": "192.0.2.2"}]).status
+        )
+        await one.until(lambda: statuses("web") == ["192.0.2.2", "z.example"])
+        await FolderStatus(tmp_path).write_service(
+            Key("Service", "edge", "lb"), lb_service("", given=[{"ip": "192.0.2.1"}]).status
+        )
+        await one.until(lambda: statuses("web") == ["192.0.2.1", "z.example"])
+        folder.write("more", [ingress("more", {"m.example": [("/", "Prefix", "x")]})])
+        await one.until(lambda: statuses("more") == ["192.0.2.1", "z.example"])
+        folder.remove("more")
+        await one.until(lambda: not (tmp_path / ".status" / "Ingress.shop.more.yaml").exists())
+        assert await one.end() == 0
+        assert statuses("web") == ["192.0.2.1", "z.example"], "another replica is there"
+        assert await two.end() == 0
+        assert statuses("web") == []
+
+
+async def test_the_status_may_stay(tmp_path: Path) -> None:
+    folder, statuses = Folder(tmp_path), Statuses(tmp_path)
+    folder.write("web", [ingress("web", default="x"), lb_service("ClusterIP", clusterIP="10.96.0.7")])
+    async with serving("-f", str(tmp_path), *FLAGS, "--update-status-on-shutdown=false") as running_one:
+        await running_one.until(lambda: statuses("web") == ["10.96.0.7"])
+        assert await running_one.end() == 0
+        assert statuses("web") == ["10.96.0.7"]
+
+
+INGRESSES = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+SERVICES = "/api/v1/namespaces/default/services"
+
+
+async def test_replicas_at_an_api_server_take_turns(real_api: RealApi) -> None:
+    spec = {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}
+    annotations = {"kubernetes.io/ingress.class": "causeway"}
+    metadata = {"name": "published", "annotations": annotations}
+    await real_api.request("POST", INGRESSES, {"metadata": metadata, "spec": spec})
+    found = {"type": "ExternalName", "externalName": "a.example"}
+    made = await real_api.request("POST", SERVICES, {"metadata": {"name": "edge"}, "spec": found})
+
+    async def published() -> list[str]:
+        found = await real_api.request("GET", f"{INGRESSES}/published")
+        return [each.get("ip") or each["hostname"] for each in found["status"]["loadBalancer"].get("ingress", ())]
+
+    async def until_published(*names: str) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                if await published() == list(names):
+                    return
+                await asyncio.sleep(0.1)
+
+    flags = ["ingress", "--kubeconfig", str(real_api.kubeconfig({"token": real_api.admin})), "--workers", "1"]
+    flags += ["--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain-delay", "0"]
+    flags += ["--publish-service", "default/edge", "--lease-namespace", "default", "--election-id", "publish-test"]
+    try:
+        async with started(*flags) as one:
+            await one.ready()
+            await until_published("a.example")
+            async with started(*flags) as two:
+                await two.ready()
+                made["spec"]["externalName"] = "b.example"
+                await real_api.request("PUT", f"{SERVICES}/edge", made)
+                await until_published("b.example")
+                assert "leading" in one.log
+                assert "leading" not in two.log
+                assert await one.end() == 0
+                assert "another replica goes on" in one.log
+                assert "leading" in two.log
+                assert await published() == ["b.example"]
+                assert await two.end() == 0
+                assert "no replica is left: the status of 1 Ingresses is taken back" in two.log
+                assert await published() == []
+    finally:
+        await real_api.request("DELETE", f"{INGRESSES}/published")
+        await real_api.request("DELETE", f"{SERVICES}/edge")
