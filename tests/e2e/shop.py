@@ -97,10 +97,14 @@ def ingress_class() -> Object:
 
 @dataclass(frozen=True)
 class Town:
-    """Three pods and their Services, named in `open_town`; addresses by pod name."""
+    """Pods and Services, named in `open_town`."""
 
     cluster: Cluster
-    addresses: dict[str, str]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Pod name -> address, now."""
+        return {name: address for name, address in pod_addresses(self.cluster).items() if name in TOWN}
 
     def curl(self, pod: str, url: str, *flags: str) -> str:
         """What curl in a pod gets. Raises RuntimeError with curl's words."""
@@ -121,7 +125,7 @@ class Town:
 
 
 CURL = ("curl", "--silent", "--show-error", "--fail", "--max-time", "5", "--noproxy", "*")
-NEAR, BESIDE, FAR, LONELY = "near", "beside", "far", "lonely"
+TOWN = NEAR, BESIDE, FAR, LONELY = "near", "beside", "far", "lonely"
 
 
 def open_town(cluster: Cluster) -> Town:
@@ -143,7 +147,7 @@ def open_town(cluster: Cluster) -> Town:
         service("lonely", {"name": LONELY}),
     )
     kubectl("-n", NAMESPACE, "wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s", timeout=65)
-    return Town(cluster, pod_addresses(cluster))
+    return Town(cluster)
 
 
 def pod_addresses(cluster: Cluster, selector: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ from tests.e2e import load, shop
 from tests.e2e.cluster import layout, network
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.load import Loads
-from tests.e2e.shop import FAR, NAMESPACE, NEAR, TARGET_PORT, Town
+from tests.e2e.shop import FAR, LONELY, NAMESPACE, NEAR, TARGET_PORT, TOWN, Town
 
 pytestmark = pytest.mark.disruptive
 HOST, WEB = "steady.example", "steady"
@@ -192,6 +192,28 @@ def test_address_moves_when_its_node_is_cut_off(cluster: Cluster, town: Town, mo
     cluster.wait("all nodes are Ready", cluster.nodes_ready, 60)
     cluster.wait("the address answers after the node's return", partial(_ask, town, moving))
     _holder(cluster, moving)
+
+
+def test_node_comes_back_after_a_power_cut(cluster: Cluster, town: Town) -> None:
+    """Its pods start again with addresses nobody else has, and nothing of the old ones is left."""
+    node = cluster.nodes[1]
+    before = len(cluster.pod_links(node))
+    cluster.crash(node)
+    cluster.boot(node)
+
+    def restarted() -> bool:
+        found = town.addresses
+        urls = {name: f"http://{address}:{TARGET_PORT}/hostname" for name, address in found.items()}
+        return set(found) == set(TOWN) and all(town.curl(NEAR, url) == name for name, url in urls.items())
+
+    cluster.wait("every pod answers by its address of now", restarted, 60)
+    assert len(set(town.addresses.values())) == len(TOWN)
+    cluster.wait("as many links as before", lambda: len(cluster.pod_links(node)) == before)
+    cluster.wait("all nodes are Ready", cluster.nodes_ready, 60)
+    for name in ("all", "lonely"):
+        url = f"http://{town.cluster_ip(name)}/hostname"
+        cluster.wait(f"{name} answers", partial(town.curl, LONELY, url))
+        assert cluster.on_node(node, "curl", "-sf", "--max-time", "5", url)
 
 
 def _ask(town: Town, address: str) -> str:

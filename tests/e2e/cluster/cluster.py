@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
-from . import control_plane, dns, image, layout, machine, needs, network, pki, programs
+from . import control_plane, dns, image, layout, leftovers, machine, needs, network, pki, programs
 from .kubectl import Kubectl, system_kubectl, wait_until
 from .parts import Baseline, Causeway, Parts
 from .processes import Process, in_netns, run
@@ -57,6 +57,9 @@ class Cluster:
         self.wait("all nodes are Ready", self.nodes_ready, 60)
         self.kubectl.apply(*dns.objects())
         self.kubectl.rolled_out("coredns", "kube-system")
+        dead = [process.name for process in self.processes() if not process.alive]
+        if dead:
+            raise RuntimeError(f"{', '.join(dead)} ended at once")
 
     def wait(self, what: str, ask: Callable[[], Any], timeout: float = 30) -> Any:
         """`wait_until`, and the logs of processes that have died are part of the message."""
@@ -64,7 +67,7 @@ class Cluster:
             return wait_until(what, ask, timeout)
         except TimeoutError as error:
             dead = [p for p in self.processes() if not p.alive]
-            ends = "".join(f"\n--- {p.name} is not running; the end of {p.log}:\n{p.log_end()}" for p in dead)
+            ends = "".join(f"\n--- {p.name} is not running; the end of {p.log}:\n{p.log_end(600)}" for p in dead)
             raise TimeoutError(f"{error}{ends}") from None
 
     def processes(self) -> list[Process]:
@@ -103,10 +106,29 @@ class Cluster:
         """Runs a command in a node's network namespace; its standard output."""
         return run(in_netns(node.netns, argv), check=check).stdout
 
+    def crash(self, node: layout.Node) -> None:
+        """All of a node ends at once, as by a power cut: processes, pods, and what its kernel was told."""
+        for process in (*self.machines[node.name], self.parts.agents[node.name]):
+            process.end()
+        leftovers.kill_marked(self.machines[node.name][0].name)  # containerd's shims
+        leftovers.remove_containers(node.sockets)
+        self.on_node(node, "nft", "flush", "ruleset")
+        self.on_node(node, "ip", "route", "flush", "root", layout.POD_NETWORK)
+        for link in self.pod_links(node):
+            self.on_node(node, "ip", "link", "del", link, check=False)
+
+    def boot(self, node: layout.Node) -> None:
+        """Starts the node's processes again."""
+        containerd, kubelet = self.machines[node.name]
+        containerd.start()
+        self.parts.agents[node.name].start()
+        self._containerd_answers(node)
+        kubelet.start()
+
     def pod_links(self, node: layout.Node) -> set[str]:
         """Names of a node's links towards pods."""
         told = self.on_node(node, "ip", "-o", "link", "show", "type", "veth")
-        return {line.split(": ")[1].split("@")[0] for line in told.splitlines()}
+        return {line.split(": ")[1].split("@")[0] for line in told.splitlines()} - {"eth0"}
 
     def node(self, name: str) -> layout.Node:
         return next(node for node in self.nodes if node.name == name)
@@ -123,9 +145,14 @@ class Cluster:
 
     def _start_containerd(self, node: layout.Node) -> None:
         self.machines[node.name][0].start()
-        ctr = [str(self.programs / "ctr"), "-a", str(node.runtime_socket), "-n", "k8s.io"]
-        wait_until(f"containerd of {node.name} answers", lambda: run([*ctr, "version"]).stdout, 30)
-        run([*ctr, "images", "import", str(self.programs / "image.tar")])
+        self._containerd_answers(node)
+        run([*self._ctr(node), "images", "import", str(self.programs / "image.tar")])
+
+    def _containerd_answers(self, node: layout.Node) -> None:
+        self.wait(f"containerd of {node.name} answers", lambda: run([*self._ctr(node), "version"]).stdout)
+
+    def _ctr(self, node: layout.Node) -> list[str]:
+        return [str(self.programs / "ctr"), "-a", str(node.runtime_socket), "-n", "k8s.io"]
 
 
 def wanted_modules(*, baseline: bool) -> Sequence[programs.Module]:

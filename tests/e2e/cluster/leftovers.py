@@ -23,11 +23,10 @@ CNI_RESULTS = Path("/var/lib/cni/results")
 
 def remove(state: Path) -> None:
     """Ends every process, container, mount, namespace and file of the cluster whose state folder is `state`."""
-    _kill(_marked_processes())
-    sandboxes = _remove_containers()
-    _kill(_marked_processes())
-    for mount in sorted(_mounts_below(state, SOCKETS), key=len, reverse=True):
-        run(["umount", "-l", mount], check=False)
+    kill_marked()
+    sandboxes = remove_containers(SOCKETS)
+    kill_marked()
+    _unmount(state, SOCKETS)
     namespaces = Path("/run/netns").glob(f"{PREFIX}*")
     for netns in namespaces:
         _kill([int(pid) for pid in run(["ip", "netns", "pids", netns.name], check=False).stdout.split()])
@@ -43,12 +42,17 @@ def remove(state: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _marked_processes() -> list[int]:
+def kill_marked(name: str = "") -> None:
+    """Kills the processes that were started under a name and all they have started; without a name, everybody's."""
+    _kill(_marked_processes(f"{MARK}={name}".encode()))
+
+
+def _marked_processes(mark: bytes) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it may end while we look
             variables = (folder / "environ").read_bytes().split(b"\0")
-            if any(variable.startswith(f"{MARK}=".encode()) for variable in variables):
+            if any(variable.startswith(mark) for variable in variables):
                 found.append(int(folder.name))
     return found
 
@@ -69,18 +73,24 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def _remove_containers() -> list[str]:
-    """Deletes every container of every node; their names. The shims are dead by now, so runc is asked directly."""
+def remove_containers(below: Path) -> list[str]:
+    """Deletes every container of the nodes whose sockets are below a folder, and their network; the names.
+
+    The shims are dead or die of it, so runc is asked directly.
+    """
     names = []
-    for container in SOCKETS.glob("node*/runc/*/*"):
+    for container in below.glob("**/runc/k8s.io/*"):
         names.append(container.name)
         run(["runc", "--root", str(container.parent), "delete", "--force", container.name], check=False)
-    for told in SOCKETS.glob("node*/containerd/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
+    _unmount(below)
+    for told in below.glob("**/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
         address = json.loads(told.read_text()).get("address", "")
         Path(address.removeprefix("unix://")).unlink(missing_ok=True)  # the shim's socket, in a folder all share
     return names
 
 
-def _mounts_below(*folders: Path) -> list[str]:
+def _unmount(*below: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return [mount for mount in mounts if any(mount.startswith(f"{folder}/") for folder in folders)]
+    ours = [mount for mount in mounts if any(mount.startswith(f"{folder}/") for folder in below)]
+    for mount in sorted(ours, key=len, reverse=True):
+        run(["umount", "-l", mount], check=False)
