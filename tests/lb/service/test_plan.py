@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from lb.cluster.objects import EndpointSlice, Key, Service, decode
 from lb.nftables.expressions import IPV4, IPV6
+from lb.nftables.messages import Kind as Message
+from lb.nftables.messages import Transaction, elements_in
 from lb.service.classes import Class, Kind, class_of_chain
 from lb.service.elements import Elements, number, vip_key
 from lb.service.layout import CLASS_BASE, LOCAL_BASE, SLOT_BASE
@@ -114,6 +116,33 @@ def test_an_endpoint_less_moves_the_last_one_into_the_hole() -> None:
     assert operations.add["endpoints"] == {endpoint_key(0): before["endpoints", endpoint_key(3)]}
     assert set(operations.delete["endpoints"]) == {endpoint_key(0), endpoint_key(3)}
     assert count(operations) == (3, 2)
+
+
+def test_what_a_packet_may_be_led_to_comes_before_and_goes_after() -> None:
+    plan = TablePlan(IPV4)
+    put(plan, service(), slices("R S L M"))
+    done(plan)
+    put(plan, service(), slices("S L M"))
+    operations = done(plan)
+    steps = [Transaction(IPV4, "t") for _ in range(3)]
+    operations.prepare(steps[0], FACTS.detection)
+    operations.switch(steps[1])
+    operations.clear(steps[2])
+    written = [
+        [
+            (each.kind, each.about.rpartition(" ")[2], [key for key, _, _ in elements_in(each.body)])
+            for each in step.messages
+        ]
+        for step in steps
+    ]
+    assert (Message.NEWCHAIN, "internal-3", []) in written[0]
+    assert sorted(written[1]) == [
+        (Message.NEWSETELEM, "endpoints", [endpoint_key(0)]),
+        (Message.NEWSETELEM, "vips", [KEY]),
+        (Message.DELSETELEM, "endpoints", [endpoint_key(0)]),
+        (Message.DELSETELEM, "vips", [KEY]),
+    ]
+    assert written[2] == [(Message.DELSETELEM, "endpoints", [endpoint_key(3)])]
 
 
 def test_a_replaced_endpoint_takes_the_place_of_the_old_one() -> None:
