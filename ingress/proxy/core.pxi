@@ -91,6 +91,7 @@ cdef struct Exchange:
     int64_t body_out
     int64_t upstream_octets
     LogLine* log
+    void* labels             # a tuple of the route's labels, if the log is on and it has some
     u8 over
     u8 minor
     u8 is_head
@@ -181,18 +182,16 @@ cdef struct Attempt:
     int64_t ns
     int64_t octets
 
-# What a line needs of a head that is gone by the time the line is written. The text follows the struct.
+# What a line needs of a head that is gone by the time the line is written. The values follow the struct.
 cdef struct LogLine:
-    int request_n
-    int referer_n
-    int agent_n
-    int user_n
+    int value_n[LOG_ITEMS_MAX]
     int id_n
     u8 id[LOG_ID_MAX]
     Attempt attempts[TRIED_MAX]
 
 cdef struct Log:
     bint on
+    LogFormat format
     u8* buffer
     int used
     time_t second

@@ -255,7 +255,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     cdef Conn* c = x.down
     cdef int body_n = 0, status
     note_request(x, p, h)
-    log_request(x, p, h)
+    log_request(x, p, h, t)
     if h.close or c.k.draining:
         c.closing = True
     if h.content_length > 0:
@@ -327,6 +327,9 @@ cdef int find_route(Exchange* x, const u8* p, Target* t) noexcept:
     x.route_id = table.routes[route].id
     x.backend = table.routes[route].backend
     x.backend.refs += 1
+    if x.log != NULL and table.labels[route] is not None:
+        x.labels = <void*>table.labels[route]
+        Py_INCREF(<object>x.labels)
     return 0
 
 

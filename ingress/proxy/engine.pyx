@@ -9,6 +9,7 @@ endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi d
 cimport cython
 
 import os
+import re
 import resource
 import socket as sockets
 
@@ -22,6 +23,7 @@ include "head.pxi"
 include "chunked.pxi"
 include "target.pxi"
 include "stats.pxi"
+include "logformat.pxi"
 include "log.pxi"
 include "core.pxi"
 include "routes.pxi"
@@ -74,6 +76,7 @@ cdef class Engine:
         self.k.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.k.epfd < 0:
             raise OSError(errno, os.strerror(errno))
+        compile_log_format(&self.k.log.format, settings.access_log_format or UPSTREAMINFO, settings.access_log_escape)
         if settings.access_log_fd >= 0:
             self.set_access_log(settings.access_log_fd)
         loop.add_reader(self.k.epfd, self._serve)

@@ -44,6 +44,9 @@ cdef void exchange_end(Exchange* x) noexcept:
     x.down = NULL
     free(x.log)
     x.log = NULL
+    if x.labels != NULL:
+        Py_DECREF(<object>x.labels)
+        x.labels = NULL
     free(x.head)
     x.head = NULL
     for i in range(x.tried_n):

@@ -1,5 +1,6 @@
 # The C library as the engine sees it. Constants come from the headers: none is written out here.
 
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport errno, EAGAIN, ECONNREFUSED, EINPROGRESS, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc

@@ -1,9 +1,12 @@
-# The access log: one line an exchange, in ingress-nginx's `upstreaminfo` format. Lines gather in plain memory and are
+# The access log: one line an exchange, in the format that logformat.pxi has compiled. Lines gather in plain memory and are
 # handed to a thread in large pieces (logwriter.py): the loop never waits for the disk or for whoever reads the pipe.
 
 cdef enum:
-    LOG_BUFFER = 65536        # handed over when so full, and at every sweep
-    LOG_PART_MAX = 8192       # of one field in a line, before it is escaped
+    LOG_BUFFER = 262144       # no line is longer
+    LOG_FULL = 65536          # handed over when so full, and at every sweep
+    LOG_PART_MAX = 4096       # of one value in a line, before it is escaped
+    LOG_ROOM = 4096           # for the values that are not a stranger's
+    ESCAPED_MAX = 6           # octets that one becomes
 
 cdef u8 LOG_PLAIN[256]       # what needs no escape between quotes
 
@@ -15,37 +18,77 @@ cdef void init_log():
 init_log()
 
 
-cdef inline int log_keep(u8* text, const u8* b, int at, int n) noexcept nogil:
+cdef inline void log_keep(LogLine* line, int i, u8** out, const u8* b, int at, int n) noexcept nogil:
+    """Copy one item's value behind the ones before."""
     if n > LOG_PART_MAX:
         n = LOG_PART_MAX
-    if n > 0:
-        memcpy(text, b + at, n)
-    return n if n > 0 else 0
+    if n > 0 and at >= 0:
+        memcpy(out[0], b + at, n)
+        line.value_n[i] = n
+        out[0] += n
 
 
-cdef void log_request(Exchange* x, const u8* b, const Head* h) noexcept:
-    """Remember what the line says of the request."""
+cdef void log_request(Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
+    """Remember what the line says of the request. No value is longer than the head, and what is repeated is bounded."""
+    cdef LogFormat* f = &x.k.log.format
     cdef LogLine* line
-    cdef u8* text
-    cdef int line_n = h.target.at + h.target.n - h.method.at
+    cdef u8* out
+    cdef int i, room = 0
     if not x.k.log.on:
         return
-    line = <LogLine*>malloc(sizeof(LogLine) + line_n + h.referer.n + h.user_agent.n + h.authorization.n + 1)
+    for i in range(f.item_n):
+        if V_TEXT < f.items[i].variable < V_LABEL:
+            room += min(log_value(x, b, h, t, i).n, LOG_PART_MAX)
+    line = <LogLine*>malloc(sizeof(LogLine) + room + h.authorization.n)
     if line == NULL:
         x.k.counters.log_lines_dropped += 1
         return
     memset(line, 0, sizeof(LogLine))
-    text = <u8*>(line + 1)
-    line.request_n = log_keep(text, b, h.method.at, line_n)
-    text += line.request_n
-    line.referer_n = log_keep(text, b, h.referer.at, h.referer.n)
-    text += line.referer_n
-    line.agent_n = log_keep(text, b, h.user_agent.at, h.user_agent.n)
-    text += line.agent_n
-    line.user_n = basic_user(b + h.authorization.at, h.authorization.n, text)
+    out = <u8*>(line + 1)
+    for i in range(f.item_n):
+        if f.items[i].variable == V_REMOTE_USER:
+            line.value_n[i] = basic_user(b + h.authorization.at, h.authorization.n, out)
+            out += line.value_n[i]
+        elif V_TEXT < f.items[i].variable < V_LABEL:
+            log_keep(line, i, &out, b, log_value(x, b, h, t, i).at, log_value(x, b, h, t, i).n)
     line.id_n = min(h.request_id.n, LOG_ID_MAX)
     memcpy(line.id, b + h.request_id.at, line.id_n)
     x.log = line
+
+
+cdef Span log_value(Exchange* x, const u8* b, const Head* h, const Target* t, int item) noexcept nogil:
+    """Where in the head an item's value is."""
+    cdef const LogItem* v = &x.k.log.format.items[item]
+    cdef Span s
+    cdef int i
+    s.at = 0
+    s.n = 0
+    if v.variable == V_REQUEST:
+        s.at = h.method.at
+        s.n = h.target.at + h.target.n - h.method.at + <int>strlen(b" HTTP/1.1")
+    elif v.variable == V_METHOD:
+        s = h.method
+    elif v.variable == V_REQUEST_URI:
+        s = h.target
+    elif v.variable == V_URI:
+        s = t.path
+    elif v.variable == V_ARGS:
+        s.at = t.path.at + t.path.n + 1
+        s.n = max(t.rest.n - t.path.n - 1, 0)
+    elif v.variable == V_PROTOCOL:
+        s.at = h.target.at + h.target.n + 1
+        s.n = <int>strlen(b"HTTP/1.1")
+    elif v.variable == V_HOST:
+        s = t.host
+    elif v.variable == V_REMOTE_USER:
+        s.n = h.authorization.n
+    elif v.variable == V_FIELD:
+        for i in range(h.field_n):
+            if same_name(b + h.field[i].at, h.field[i].name_n, x.k.log.format.text + v.at, v.n):
+                s.at = h.field[i].value_at
+                s.n = h.field[i].value_n
+                break
+    return s
 
 
 cdef int basic_user(const u8* p, int n, u8* out) noexcept nogil:
@@ -91,24 +134,6 @@ cdef inline void log_attempt(Exchange* x, int status) noexcept nogil:
         a.octets = x.body_out
 
 
-cdef void put_escaped(Writer* w, const u8* p, int n) noexcept nogil:
-    cdef int i, begun = 0
-    cdef u8 escape[2]
-    if n == 0:
-        put_text(w, b"-")
-        return
-    for i in range(n):
-        if LOG_PLAIN[p[i]]:
-            continue
-        put(w, p + begun, i - begun)
-        escape[0] = HEX_DIGITS[p[i] >> 4]
-        escape[1] = HEX_DIGITS[p[i] & 15]
-        put_text(w, b"\\x")
-        put(w, escape, <int>sizeof(escape))
-        begun = i + 1
-    put(w, p + begun, n - begun)
-
-
 cdef void put_seconds(Writer* w, int64_t ns) noexcept nogil:
     """Seconds with three digits after the point."""
     cdef int64_t ms = ns // 1000000
@@ -121,19 +146,30 @@ cdef void put_seconds(Writer* w, int64_t ns) noexcept nogil:
     put_number(w, ms % 1000)
 
 
+cdef void put_offset(Writer* w, long seconds, bint colon) noexcept nogil:
+    """A time zone's distance from UTC."""
+    cdef long minutes = seconds // 60
+    if minutes < 0:
+        put_text(w, b"-")
+        minutes = -minutes
+    else:
+        put_text(w, b"+")
+    put_two(w, <int>(minutes // 60))
+    if colon:
+        put_text(w, b":")
+    put_two(w, <int>(minutes % 60))
+
+
 cdef void put_local_time(Writer* w, Log* log) noexcept:
-    """[21/Nov/2026:08:40:37 +0000], made once a second."""
+    """21/Nov/2026:08:40:37 +0000, made once a second."""
     cdef timespec now
     cdef tm local
     cdef Writer t
-    cdef long minutes
     clock_gettime(CLOCK_REALTIME, &now)
     if now.tv_sec != log.second:
         log.second = now.tv_sec
         localtime_r(&log.second, &local)
         t = writer(log.time, <int>sizeof(log.time))
-        minutes = local.tm_gmtoff // 60
-        put_text(&t, b" [")
         put_two(&t, local.tm_mday)
         put_text(&t, b"/")
         put(&t, <const u8*>MONTHS + 3 * local.tm_mon, 3)
@@ -141,14 +177,8 @@ cdef void put_local_time(Writer* w, Log* log) noexcept:
         put_number(&t, 1900 + local.tm_year)
         put_text(&t, b":")
         put_clock(&t, &local)
-        if minutes < 0:
-            put_text(&t, b" -")
-            minutes = -minutes
-        else:
-            put_text(&t, b" +")
-        put_two(&t, <int>(minutes // 60))
-        put_two(&t, <int>(minutes % 60))
-        put_text(&t, b"] \"")
+        put_text(&t, b" ")
+        put_offset(&t, local.tm_gmtoff, False)
         log.time_n = t.n
     put(w, log.time, log.time_n)
 
@@ -158,95 +188,160 @@ cdef void put_attempts(Writer* w, Exchange* x, int what) noexcept nogil:
     cdef int i
     cdef Attempt* a
     if x.tried_n == 0:
-        put_text(w, b" -")
+        put_text(w, b"-")
     for i in range(x.tried_n):
         a = &x.log.attempts[i]
         if i:
             put_text(w, b", ")
-        else:
-            put_text(w, b" ")
-        if what == 0:
+        if what == V_UPSTREAM_ADDR:
             put(w, x.tried[i].key, x.tried[i].key_n)
-        elif what == 3 and a.status == 0:
+        elif what == V_UPSTREAM_STATUS and a.status == 0:
             put_text(w, b"-")
-        elif what == 2:
+        elif what == V_UPSTREAM_TIME:
             put_seconds(w, a.ns)
         else:
-            put_number(w, a.octets if what == 1 else a.status)
+            put_number(w, a.octets if what == V_UPSTREAM_LENGTH else a.status)
+
+
+cdef void put_time(Writer* w, Log* log, int variable) noexcept:
+    cdef timespec now
+    cdef tm local
+    if variable == V_TIME_LOCAL:
+        put_local_time(w, log)
+        return
+    clock_gettime(CLOCK_REALTIME, &now)
+    if variable == V_MSEC:
+        put_seconds(w, <int64_t>now.tv_sec * 1000000000 + now.tv_nsec)
+        return
+    localtime_r(&now.tv_sec, &local)
+    put_number(w, 1900 + local.tm_year)
+    put_text(w, b"-")
+    put_two(w, local.tm_mon + 1)
+    put_text(w, b"-")
+    put_two(w, local.tm_mday)
+    put_text(w, b"T")
+    put_clock(w, &local)
+    put_offset(w, local.tm_gmtoff, True)
+
+
+cdef void put_connection_value(Writer* w, const Conn* c, Log* log, int variable) noexcept:
+    """What is known even of a head that was refused."""
+    if variable == V_REMOTE_ADDR:
+        put(w, c.address, c.address_n)
+    elif variable == V_SCHEME:
+        if c.tls:
+            put_text(w, b"https")
+        else:
+            put_text(w, b"http")
+    elif variable == V_SERVER_PORT:
+        put_number(w, c.port)
+    elif variable == V_CONNECTION_REQUESTS:
+        put_number(w, c.served)
+    elif variable == V_TIME_LOCAL or variable == V_TIME_ISO or variable == V_MSEC:
+        put_time(w, log, variable)
+    elif variable != V_NONE:
+        put_escaped(w, NULL, 0, log.format.escape)
+
+
+cdef void put_exchange_value(Writer* w, Exchange* x, int variable) noexcept:
+    if variable == V_STATUS:
+        put_number(w, x.status)
+    elif variable == V_BODY_SENT:
+        put_number(w, x.body_out)
+    elif variable == V_BYTES_SENT:
+        put_number(w, x.octets_out)
+    elif variable == V_REQUEST_LENGTH:
+        put_number(w, x.octets_in)
+    elif variable == V_REQUEST_TIME:
+        put_seconds(w, x.k.now_ns - x.started_ns)
+    elif variable == V_REQUEST_ID:
+        put_escaped(w, x.log.id, x.log.id_n, x.k.log.format.escape)
+    elif variable == V_UPSTREAM_NAME:
+        if x.backend != NULL:
+            put(w, x.backend.name, x.backend.name_n)
+    elif V_UPSTREAM_ADDR <= variable <= V_UPSTREAM_STATUS:
+        put_attempts(w, x, variable)
+    else:
+        put_connection_value(w, x.down, &x.k.log, variable)
 
 
 cdef void log_exchange(Exchange* x) noexcept:
     """Write the line. Called while the exchange still has its connection and its endpoints."""
     cdef Log* log = &x.k.log
+    cdef LogFormat* f = &log.format
     cdef LogLine* line = x.log
-    cdef u8* text = <u8*>(line + 1)
+    cdef const u8* value = <const u8*>(line + 1)
     cdef Writer w
-    cdef int i
+    cdef int i, room = LOG_ROOM
     if line == NULL or x.down == NULL:
         return
-    w = log_room(x.k, 4 * (line.request_n + line.referer_n + line.agent_n + line.user_n + line.id_n) + 2048)
+    for i in range(f.item_n):
+        room += ESCAPED_MAX * line.value_n[i] + f.items[i].n
+    w = log_room(x.k, room)
     if w.p == NULL:
         return
-    put(&w, x.down.address, x.down.address_n)
-    put_text(&w, b" - ")
-    put_escaped(&w, text + line.request_n + line.referer_n + line.agent_n, line.user_n)
-    put_local_time(&w, log)
-    put_escaped(&w, text, line.request_n)
-    if x.minor:
-        put_text(&w, b" HTTP/1.1\" ")
+    for i in range(f.item_n):
+        if f.items[i].variable == V_TEXT:
+            put(&w, f.text + f.items[i].at, f.items[i].n)
+        elif f.items[i].variable < V_LABEL:
+            put_escaped(&w, value, line.value_n[i], f.escape)
+            value += line.value_n[i]
+        elif f.items[i].variable == V_LABEL:
+            put_label(&w, x, f.items[i].at)
+        else:
+            put_exchange_value(&w, x, f.items[i].variable)
+    log_take(x.k, &w)
+
+
+cdef void put_label(Writer* w, Exchange* x, int which) noexcept:
+    cdef tuple labels = None
+    if x.labels != NULL:
+        labels = <tuple>x.labels
+    if labels is not None and which < len(labels):
+        label = <bytes>labels[which]
+        put_escaped(w, <const u8*><const char*>label, <int>len(label), x.k.log.format.escape)
     else:
-        put_text(&w, b" HTTP/1.0\" ")
-    put_number(&w, x.status)
-    put_text(&w, b" ")
-    put_number(&w, x.body_out)
-    put_text(&w, b" \"")
-    put_escaped(&w, text + line.request_n, line.referer_n)
-    put_text(&w, b"\" \"")
-    put_escaped(&w, text + line.request_n + line.referer_n, line.agent_n)
-    put_text(&w, b"\" ")
-    put_number(&w, x.octets_in)
-    put_text(&w, b" ")
-    put_seconds(&w, x.k.now_ns - x.started_ns)
-    put_text(&w, b" [")
-    if x.backend != NULL:
-        put(&w, x.backend.name, x.backend.name_n)
-    put_text(&w, b"] []")
-    for i in range(4):
-        put_attempts(&w, x, i)
-    put_text(&w, b" ")
-    put_escaped(&w, line.id, line.id_n)
-    put_text(&w, b"\n")
-    if not w.full:
-        log.used += w.n
+        put_escaped(w, NULL, 0, x.k.log.format.escape)
+
+
+cdef inline void log_take(Core* k, const Writer* w) noexcept nogil:
+    if w.full:
+        k.counters.log_lines_dropped += 1
+    else:
+        k.log.used += w.n
 
 
 cdef void log_refused(Conn* c, int status, int body_n) noexcept:
     """The line of a head that was refused: nothing of it is repeated."""
     cdef Log* log = &c.k.log
+    cdef LogFormat* f = &log.format
     cdef Writer w
+    cdef int i
     if not log.on:
         return
-    w = log_room(c.k, 1024)
+    w = log_room(c.k, LOG_ROOM + LOG_FORMAT_MAX)
     if w.p == NULL:
         return
-    put(&w, c.address, c.address_n)
-    put_text(&w, b" - -")
-    put_local_time(&w, log)
-    put_text(&w, b"-\" ")
-    put_number(&w, status)
-    put_text(&w, b" ")
-    put_number(&w, body_n)
-    put_text(&w, b" \"-\" \"-\" ")
-    put_number(&w, held(&c.inbox))
-    put_text(&w, b" 0.000 [] [] - - - - -\n")
-    if not w.full:
-        log.used += w.n
+    for i in range(f.item_n):
+        if f.items[i].variable == V_TEXT:
+            put(&w, f.text + f.items[i].at, f.items[i].n)
+        elif f.items[i].variable == V_STATUS:
+            put_number(&w, status)
+        elif f.items[i].variable == V_BODY_SENT:
+            put_number(&w, body_n)
+        elif f.items[i].variable == V_REQUEST_LENGTH:
+            put_number(&w, held(&c.inbox))
+        elif f.items[i].variable == V_REQUEST_TIME:
+            put_seconds(&w, 0)
+        elif f.items[i].variable != V_UPSTREAM_NAME:
+            put_connection_value(&w, c, log, f.items[i].variable)
+    log_take(c.k, &w)
 
 
 cdef Writer log_room(Core* k, int n) noexcept:
     """Where a line of at most n octets can be written; p is NULL when it is dropped."""
     cdef Writer w = writer(NULL, 0)
-    if k.log.used + n > LOG_BUFFER:
+    if k.log.used > LOG_FULL or k.log.used + n > LOG_BUFFER:
         log_hand_over(k)
     if k.log.used + n <= LOG_BUFFER:
         w = writer(k.log.buffer + k.log.used, n)

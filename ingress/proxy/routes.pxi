@@ -46,6 +46,8 @@ cdef class HostTable:
     cdef uint64_t mask
     cdef int longest
     cdef bytes text
+    cdef list labels         # of each route: a tuple of octets, or None
+
 
     def __cinit__(self):
         self.routes = NULL
@@ -112,6 +114,7 @@ cdef HostTable build_host_table(Core* k, object routes):
     while size < 2 * len(stored) + 2:
         size *= 2
     table.text = b"".join(stored)
+    table.labels = []
     table.mask = size - 1
     table.entries = <PathEntry*>calloc(size, sizeof(PathEntry))
     table.routes = <Route*>calloc(len(stored) + 1, sizeof(Route))
@@ -123,6 +126,7 @@ cdef HostTable build_host_table(Core* k, object routes):
         table.routes[i].backend = backend_named(k, spec[2])
         table.routes[i].backend.refs += 1
         table.route_n = i + 1
+        table.labels.append(tuple([label.encode() for label in spec[4]]) if len(spec) > 4 and spec[4] else None)
         add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))
         at += len(path)
     return table

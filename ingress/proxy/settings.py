@@ -16,6 +16,9 @@ class RouteSpec(NamedTuple):
     exact: bool
     backend: str
     route_id: int
+    labels: tuple[
+        str, ...
+    ] = ()  # for the log: namespace, ingress, service, service port, path; any of them may be missing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +62,5 @@ class Settings:
     read_buffer_bytes: int = 262144  # one for the whole engine: what one read may take
     listen_batch: int = 64  # connections accepted per wake-up
     access_log_fd: int = -1  # a file, pipe or socket of the caller's; -1 writes no access log
+    access_log_format: str = ""  # text with nginx's $variables; "" is ingress-nginx's upstreaminfo
+    access_log_escape: str = "default"  # of values: default, json or none, as nginx's log_format
