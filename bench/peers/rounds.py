@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hdrh.histogram import HdrHistogram
 from msgspec.structs import replace
 
-from bench.load.run import Plan, run
+from bench.load.result import HIGHEST_US
+from bench.load.run import Plan, RunFailed, run
 from bench.load.scenario import Scenario
 from bench.peers.process import Peer, PeerFailed
 from bench.peers.work import Work
@@ -24,7 +26,7 @@ from bench.peers.work import Work
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One proxy in one round. CPU in microseconds per answer."""
+    """One proxy in one round. CPU in microseconds per answer; `histogram` as in a load result."""
 
     peer: str
     cpu_us: float
@@ -33,23 +35,26 @@ class Sample:
     latency_ms: dict[str, float]
     errors: dict[str, int]
     memory_bytes: int
+    histogram: str = ""
 
 
 @dataclass
 class Rounds:
-    """All that was measured for one work."""
+    """All that was measured for one work. `errors`: proxies that failed on the way; they have no figures."""
 
     work: Work
     kept: list[dict[str, Sample]] = field(default_factory=list)
     rejected: int = 0
+    errors: dict[str, str] = field(default_factory=dict)
 
     def summary(self, reference: str) -> dict[str, Any]:
         """By peer: medians, and the ratio of CPU per request to the reference's in the same round, with quartiles."""
-        return {peer: self._of(peer, reference) for peer in (self.kept[0] if self.kept else ())}
+        names = [peer for peer in (self.kept[0] if self.kept else ()) if peer not in self.errors]
+        return {peer: self._of(peer, reference) for peer in names}
 
     def _of(self, peer: str, reference: str) -> dict[str, Any]:
         samples = [each[peer] for each in self.kept]
-        ratios = sorted(each[peer].cpu_us / each[reference].cpu_us for each in self.kept)
+        ratios = [each[peer].cpu_us / each[reference].cpu_us for each in self.kept]
         return {
             "cpu_us": round(statistics.median(each.cpu_us for each in samples), 2),
             "cpu_us_min": round(min(each.cpu_us for each in samples), 2),
@@ -62,7 +67,26 @@ class Rounds:
             "memory_mib": round(max(each.memory_bytes for each in samples) / (1 << 20), 1),
             "errors": sum(sum(each.errors.values()) for each in samples),
             "rounds": len(samples),
+            "samples": [
+                {
+                    "cpu_us": round(each.cpu_us, 3),
+                    "requests_per_second": round(each.requests_per_second),
+                    "p50_ms": each.latency_ms["p50"],
+                    "p99_ms": each.latency_ms["p99"],
+                    "memory_mib": round(each.memory_bytes / (1 << 20), 2),
+                }
+                for each in samples
+            ],
+            "histogram_us": merged([each.histogram for each in samples]),
         }
+
+
+def merged(histograms: Sequence[str]) -> str:
+    """One encoded histogram of all of them; "" for none."""
+    made = HdrHistogram(1, HIGHEST_US, 3)
+    for text in filter(None, histograms):
+        made.decode_and_add(text)
+    return str(made.encode().decode()) if made.get_total_count() else ""
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -87,15 +111,23 @@ class Bursts:
 async def measure(
     work: Work, peers: Sequence[Peer], endpoint: Peer, bursts: Bursts, told: Callable[[str], None] = lambda _: None
 ) -> Rounds:
-    """Measure until enough rounds are kept or too many were rejected. Raises PeerFailed when a peer dies or errs."""
+    """Measure until enough rounds are kept or too many were rejected. A peer that dies or errs has an error and
+    takes no further part. Raises PeerFailed when nothing could be measured."""
     order = list(peers)
     draw = random.Random(bursts.seed)
     found = Rounds(work)
-    while len(found.kept) < bursts.rounds and found.rejected <= bursts.rounds:
+    while order and len(found.kept) < bursts.rounds and found.rejected <= bursts.rounds:
         draw.shuffle(order)
         before, started = _busy_ns(), time.monotonic_ns()
         own = _own_ns([*peers, endpoint])
-        samples = {peer.name: await _burst(work, peer, bursts) for peer in order}
+        samples: dict[str, Sample] = {}
+        for peer in list(order):
+            try:
+                samples[peer.name] = await _burst(work, peer, bursts)
+            except PeerFailed as error:
+                found.errors[peer.name] = str(error)
+                told(f"{work.name}: {error}")
+                order.remove(peer)
         elapsed = time.monotonic_ns() - started
         foreign = (_busy_ns() - before - (_own_ns([*peers, endpoint]) - own)) / (elapsed * (os.cpu_count() or 1))
         if foreign > bursts.foreign_max:
@@ -104,6 +136,7 @@ async def measure(
         else:
             found.kept.append(samples)
             told(f"{work.name}: " + ", ".join(f"{s.peer} {s.cpu_us:.1f} us" for s in samples.values()))
+    endpoint.require_alive()
     if not found.kept:
         raise PeerFailed(f"{work.name}: every round was disturbed by other load on this machine")
     return found
@@ -120,7 +153,10 @@ async def _burst(work: Work, peer: Peer, bursts: Bursts) -> Sample:
     # Checks cost the generator time; what the answers are was verified before, statuses are counted here.
     bare = without_checks(work.scenario(peer.port))
     cpu_before, split_before = peer.cpu_ns(), peer.cpu_split()
-    result = await run(bare, plan)
+    try:
+        result = await run(bare, plan)
+    except RunFailed as error:
+        raise PeerFailed(f"{peer.name} on {work.name}: {error}") from None
     used, split = peer.cpu_ns() - cpu_before, peer.cpu_split()
     peer.require_alive()
     answered = result["requests"]
@@ -129,7 +165,7 @@ async def _burst(work: Work, peer: Peer, bursts: Bursts) -> Sample:
     user, system = split[0] - split_before[0], split[1] - split_before[1]
     return Sample(
         peer.name, used / answered / 1000, user / max(1, user + system), result["throughput"], result["latency_ms"],
-        result["errors"], peer.memory_bytes(),
+        result["errors"], peer.memory_bytes(), result["histogram_us"],
     )  # fmt: skip
 
 
