@@ -72,8 +72,10 @@ class Call:
     netns: str = ""
     arguments: Mapping[str, str] = field(default_factory=dict)
     previous: "Result | None" = None
+    """Of CHECK: what ADD has returned."""
     valid: frozenset[Attachment] = frozenset()
     port_mappings: tuple[PortMapping, ...] = ()
+    """Of ADD."""
 
     @property
     def pod(self) -> str:
@@ -160,11 +162,11 @@ def parse_call(variables: Mapping[str, str], stdin: str) -> Call:
     network = config.get("name")
     if not isinstance(network, str) or not _ID.fullmatch(network):
         raise CniError(BAD_CONFIG, f"name: {network!r} is not a network name", f"it must match {_ID.pattern}")
-    previous = parse_result(config["prevResult"]) if config.get("prevResult") is not None else None
-    if command == "ADD" and previous is not None:
+    if command == "ADD" and config.get("prevResult") is not None:
         raise CniError(BAD_CONFIG, "prevResult: this plugin makes the interface, it must be the first of its chain")
-    if command == "CHECK" and previous is None:
+    if command == "CHECK" and config.get("prevResult") is None:
         raise CniError(BAD_CONFIG, "prevResult is missing", "CHECK compares with what ADD has returned")
+    # DEL reads as little as it can: what has been attached must go, whatever has become of the configuration.
     return Call(
         command=command,
         version=version,
@@ -172,9 +174,9 @@ def parse_call(variables: Mapping[str, str], stdin: str) -> Call:
         attachment=Attachment(variables.get("CNI_CONTAINERID", ""), variables.get("CNI_IFNAME", "")),
         netns=variables.get("CNI_NETNS", ""),
         arguments=_arguments(variables.get("CNI_ARGS", "")) if about_container else {},
-        previous=previous,
+        previous=parse_result(config["prevResult"]) if command == "CHECK" else None,
         valid=_valid_attachments(config) if command == "GC" else frozenset(),
-        port_mappings=_port_mappings(config) if about_container else (),
+        port_mappings=_port_mappings(config) if command == "ADD" else (),
     )
 
 
@@ -261,13 +263,17 @@ def _port_mappings(config: Mapping[str, Any]) -> tuple[PortMapping, ...]:
     for number, each in enumerate(said):
         place = f"runtimeConfig.portMappings[{number}]"
         try:
+            # containerd writes HostPort where cri-o writes hostPort; upstream's Go library takes any case.
+            fields = {name.lower(): value for name, value in each.items()}
             mapping = PortMapping(
-                int(each["hostPort"]),
-                int(each["containerPort"]),
-                str(each.get("protocol") or "tcp").lower(),
-                str(each.get("hostIP") or ""),
+                int(fields["hostport"]),
+                int(fields["containerport"]),
+                str(fields.get("protocol") or "tcp").lower(),
+                str(fields.get("hostip") or ""),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except KeyError as error:
+            raise CniError(BAD_CONFIG, f"{place}: no {error.args[0]}; it needs hostPort and containerPort") from None
+        except (TypeError, ValueError, AttributeError) as error:
             raise CniError(BAD_CONFIG, f"{place}: {type(error).__name__}: {error}") from None
         if mapping.host_ip and not _is_address(mapping.host_ip):
             raise CniError(BAD_CONFIG, f"{place}: hostIP {mapping.host_ip!r} is not an address")

@@ -38,6 +38,12 @@ def test_a_call() -> None:
     assert got.port_mappings == (PortMapping(8080, 80),)
 
 
+def test_port_mappings_as_containerd_writes_them() -> None:
+    mappings = [{"HostPort": 53, "ContainerPort": 5353, "Protocol": "udp", "HostIP": "10.0.0.1"}]
+    got = call({"runtimeConfig": {"portMappings": mappings}})
+    assert got.port_mappings == (PortMapping(53, 5353, "udp", "10.0.0.1"),)
+
+
 def test_executable_and_agent_speak_the_same_versions() -> None:
     assert tuple(plugin.VERSIONS) == spec.VERSIONS
 
@@ -117,6 +123,8 @@ def test_gc_never_takes_a_missing_list_for_an_empty_one() -> None:
 
 def test_del_needs_neither_namespace_nor_previous_result() -> None:
     assert call(CNI_COMMAND="DEL", CNI_NETNS="").netns == ""
+    unreadable = {"prevResult": {"ips": 5}, "runtimeConfig": {"portMappings": [5]}}
+    assert call(unreadable, CNI_COMMAND="DEL").attachment == Attachment("c1", "eth0")
     assert code_of(CNI_COMMAND="CHECK") == spec.BAD_CONFIG
 
 
