@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from tests.e2e import load, shop
-from tests.e2e.cluster import layout, network
+from tests.e2e.cluster import layout, leftovers, network
 from tests.e2e.cluster.cluster import Cluster
 from tests.e2e.load import Loads
 from tests.e2e.shop import FAR, LONELY, NAMESPACE, NEAR, TARGET_PORT, TOWN, Town
@@ -150,12 +150,15 @@ def test_killed_balancer_keeps_its_addresses(cluster: Cluster, moving: str) -> N
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "told to end"])
 def test_ingress_comes_back(cluster: Cluster, town: Town, ways: dict[str, str], how: signal.Signals) -> None:
-    if not cluster.parts.ingress:
+    proxy = cluster.parts.ingress
+    if not proxy:
         pytest.skip("no Ingress controller in the baseline")
-    code = cluster.parts.ingress.end(how)
-    cluster.parts.ingress.start()
-    assert code == (0 if how == signal.SIGTERM else -how), cluster.parts.ingress.log_end()
+    before = len(leftovers.marked(proxy.name))
+    code = proxy.end(how)
+    proxy.start()
+    assert code == (0 if how == signal.SIGTERM else -how), proxy.log_end()
     cluster.wait("the Ingress answers", partial(_ask, town, ways["Ingress"]))
+    cluster.wait("no worker of the one before is left", lambda: len(leftovers.marked(proxy.name)) == before)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to end", "killed"])

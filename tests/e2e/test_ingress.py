@@ -1,6 +1,7 @@
 """The Ingress controller on real Kubernetes: hosts and paths from the API server, status, TLS."""
 
 import base64
+import json
 from collections import Counter
 from collections.abc import Iterator
 
@@ -98,6 +99,26 @@ def test_tls_by_secret(cluster: Cluster, town: Town, front: str) -> None:
         cluster.wait("it answers by TLS", lambda: town.curl_outside(url, *flags) in (NEAR, BESIDE, FAR))
     finally:
         cluster.kubectl("-n", NAMESPACE, "delete", "ingress/secure", "secret/secure")
+
+
+def test_big_upload_passes_whole(cluster: Cluster, town: Town, front: str) -> None:
+    """Up from a client outside through the proxy into a pod; the pod counts and tells."""
+    size = 30_000_000
+    file = cluster.state / "upload"
+    file.write_bytes(b"x" * size)
+    host = "upload.example"
+    cluster.kubectl.apply(shop.ingress("upload", host, {"/": "lonely"}))
+    try:
+        cluster.wait("it answers", lambda: _ask(town, front, host, "/hostname"))
+        told = town.curl_outside(
+            f"http://{front}/upload", "-H", f"Host: {host}", "-F", f"file=@{file}", "--max-time", "40"
+        )
+        stored = json.loads(told)["output"]
+        counted = cluster.kubectl.exec(NAMESPACE, LONELY, "wc", "-c", stored)
+        assert counted.split()[0] == str(size)
+        cluster.kubectl.exec(NAMESPACE, LONELY, "rm", stored)
+    finally:
+        cluster.kubectl("-n", NAMESPACE, "delete", "ingress", "upload")
 
 
 def test_ingress_of_another_class_is_left_alone(cluster: Cluster, town: Town, front: str) -> None:

@@ -44,10 +44,12 @@ def remove(state: Path) -> None:
 
 def kill_marked(name: str = "") -> None:
     """Kills the processes that were started under a name and all they have started; without a name, everybody's."""
-    _kill(_marked_processes(f"{MARK}={name}".encode()))
+    _kill(marked(name))
 
 
-def _marked_processes(mark: bytes) -> list[int]:
+def marked(name: str = "") -> list[int]:
+    """Processes started under a name, and all they have started; without a name, everybody's."""
+    mark = f"{MARK}={name}".encode()
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it may end while we look

@@ -167,5 +167,7 @@ def _go(arguments: Sequence[str], folder: Path) -> str:
     environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", MARK: "go"}
     done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise BuildFailed(f"go {' '.join(arguments)}:\n{done.stderr[-3000:] or done.stdout[-3000:]}")
+        raise BuildFailed(
+            f"go {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:] or done.stdout[-3000:]}"
+        )
     return done.stdout
