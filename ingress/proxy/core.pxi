@@ -147,6 +147,7 @@ cdef struct Options:
     uint32_t client_idle
     uint32_t client_send
     uint32_t linger
+    uint32_t drain_idle
     uint32_t probe
     uint32_t connect
     uint32_t upstream_send

@@ -24,7 +24,7 @@ cdef void client_settle(Conn* c) noexcept:
         if timer == T_NONE and not c.eof:
             mask |= EPOLLIN
             timer = T_HEAD if held(&c.inbox) or c.handshaking or c.served == 0 else T_IDLE
-            ticks = o.client_head if timer == T_HEAD else o.client_idle
+            ticks = o.drain_idle if c.k.draining else o.client_head if timer == T_HEAD else o.client_idle
     elif x.request.mode != B_DONE:
         u = x.up
         if u != NULL and not u.connecting and held(&u.outbox) == 0 and not c.eof:

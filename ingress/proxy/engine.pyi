@@ -124,7 +124,7 @@ class Engine:
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
 
     def stop_accepting(self) -> None:
-        """Drain: listeners closed, idle connections closed, the others after their request."""
+        """Drain: listeners closed at once, connections after their next response, idle ones after a moment."""
 
     @property
     def connections(self) -> int:

@@ -167,7 +167,7 @@ cdef class Engine:
         self.k.log.on = fresh is not None
 
     def stop_accepting(self):
-        """Drain: listeners closed, idle connections closed, the others after their request."""
+        """Drain: listeners closed at once, connections after their next response, idle ones after a moment."""
         drain(self.k)
 
     @property

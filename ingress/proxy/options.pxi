@@ -18,6 +18,7 @@ cdef void read_settings(Options* o, object s) except *:
     o.client_body = ticks_of(s.client_body_seconds)
     o.client_idle = ticks_of(s.client_idle_seconds)
     o.client_send = ticks_of(s.client_send_seconds)
+    o.drain_idle = ticks_of(s.drain_idle_seconds)
     o.linger = ticks_of(s.lingering_seconds)
     o.probe = ticks_of(s.half_close_probe_seconds)
     o.connect = ticks_of(s.connect_seconds)

@@ -21,6 +21,22 @@ class RouteSpec(NamedTuple):
     ] = ()  # for the log: namespace, ingress, service, service port, path; any of them may be missing
 
 
+_BOUNDS = {
+    "head_limit_bytes": (256, 1 << 20),
+    "target_limit_bytes": (16, 65536),
+    "field_limit": (1, 256),
+    "pipeline_limit_bytes": (1024, 1 << 24),
+    "client_octets_per_second": (1, 1 << 30),
+    "eject_after_failures": (0, 1 << 20),
+    "attempts": (1, 8),
+    "idle_per_endpoint": (0, 1 << 20),
+    "requests_per_connection": (1, 1 << 30),
+    "response_head_limit_bytes": (256, 65536),
+    "read_buffer_bytes": (1024, 1 << 24),
+    "listen_batch": (1, 4096),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Limits, time-outs and buffer sizes of one engine. Sizes in bytes, times in seconds."""
@@ -37,6 +53,7 @@ class Settings:
     client_idle_seconds: float = 75.0  # keep-alive without a request
     client_send_seconds: float = 60.0  # without a client reading its response
     client_octets_per_second: float = 240.0  # a slower body, or a slower reader, uses up the two limits above
+    drain_idle_seconds: float = 1.0  # once draining, for a next request, which is then the connection's last
     lingering_seconds: float = 5.0  # reading on after the last answer, so that it is not lost to a reset
     half_close_probe_seconds: float = (
         1.0  # after a client's FIN, before an interim response asks whether it is still there
@@ -64,3 +81,12 @@ class Settings:
     access_log_fd: int = -1  # a file, pipe or socket of the caller's; -1 writes no access log
     access_log_format: str = ""  # text with nginx's $variables; "" is ingress-nginx's upstreaminfo
     access_log_escape: str = "default"  # of values: default, json or none, as nginx's log_format
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a limit that could not work."""
+        for name, (least, most) in _BOUNDS.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} is {getattr(self, name)}: must be {least} to {most}")
+        for name in self.__slots__:
+            if name.endswith("_seconds") and not 0 < getattr(self, name) <= 86400 * 365:
+                raise ValueError(f"{name} is {getattr(self, name)}: must be more than 0 and at most a year")

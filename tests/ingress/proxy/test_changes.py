@@ -61,24 +61,46 @@ async def test_draining() -> None:
         await echo(got, reader, writer)
 
     async with rig(wait) as r:
-        idle_reader, idle_writer = await r.connect()
-        go.set()
-        idle_writer.write(request("/idle"))
-        await read_response(idle_reader)
-        go.clear()
         reader, writer = await r.connect()
         writer.write(request("/slow"))
-        await until(lambda: len(r.endpoint.requests) == 2)
+        await until(lambda: len(r.endpoint.requests) == 1)
         r.engine.stop_accepting()
-        assert await idle_reader.read() == b""
         go.set()
         got = await reader.read()
         assert b"Connection: close\r\n" in got
         assert got.endswith(b"GET /slow|")
         await r.empty()
         assert r.engine.stats()["draining"]
-        idle_writer.close()
         writer.close()
+
+
+async def test_draining_under_load_loses_no_request() -> None:
+    async with rig() as r:
+        told: list[bool] = []
+
+        async def busy() -> None:
+            reader, writer = await r.connect()
+            while True:
+                writer.write(request("/"))
+                head, body = await read_response(reader)
+                assert body == b"GET /|"
+                if b"Connection: close\r\n" in head:
+                    told.append(True)
+                    writer.close()
+                    return
+
+        async def idle() -> None:
+            reader, writer = await r.connect()
+            assert await reader.read() == b""
+            writer.close()
+
+        clients = [asyncio.create_task(one()) for one in [busy] * 20 + [idle] * 3]
+        await until(lambda: r.engine.connections == 23)
+        await asyncio.sleep(0.1)
+        r.engine.stop_accepting()
+        await asyncio.gather(*clients)
+        assert len(told) == 20
+        await r.empty()
 
 
 async def test_closing_in_the_middle_of_everything() -> None:
