@@ -93,6 +93,10 @@ class ChunkedReader:
     @property
     def content(self) -> bytes: ...
 
+def sweep_late(deadline: int, ticks: list[int]) -> int:
+    """File one deadline, later than all of `ticks`, on a wheel of its own that is swept at each of them: how many ticks
+    ahead of the last sweep it is filed then."""
+
 class Engine:
     """One worker's data plane. Every method is called on the loop's thread."""
 

@@ -171,3 +171,20 @@ cdef object match_route(RouteTable routes, bytes host, bytes target):
     path = found
     route = table.find(<const u8*><const char*>path, <int>len(path))
     return None if route == NO_ROUTE else table.routes[route].id
+
+
+def sweep_late(uint32_t deadline, list ticks not None):
+    cdef Core* k = <Core*>calloc(1, sizeof(Core))
+    cdef Conn c
+    cdef int ahead
+    memset(&c, 0, sizeof(Conn))
+    c.k = k
+    c.slot = -1
+    c.deadline = deadline
+    wheel_put(&c)
+    for tick in ticks:
+        k.tick = tick
+        sweep(k)
+    ahead = (c.slot - <int>(k.swept % WHEEL_SLOTS)) % WHEEL_SLOTS
+    free(k)
+    return ahead + WHEEL_SLOTS if ahead < 0 else ahead

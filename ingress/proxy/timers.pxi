@@ -16,12 +16,13 @@ cdef void wheel_take(Conn* c) noexcept:
 
 cdef void wheel_put(Conn* c) noexcept:
     cdef Core* k = c.k
-    cdef uint32_t ahead = c.deadline - k.tick
+    # Counted from the slot swept last, not from now: what a late sweep files anew must not land where it is at work.
+    cdef uint32_t ahead = c.deadline - k.swept
     if <int32_t>ahead < 1:
         ahead = 1
     if ahead > WHEEL_SLOTS - 1:
         ahead = WHEEL_SLOTS - 1
-    c.slot = <int>((k.tick + ahead) % WHEEL_SLOTS)
+    c.slot = <int>((k.swept + ahead) % WHEEL_SLOTS)
     c.timer_prev = NULL
     c.timer_next = k.wheel[c.slot]
     if c.timer_next != NULL:
@@ -41,8 +42,8 @@ cdef inline void arm(Conn* c, int kind, uint32_t ticks) noexcept:
         deadline = 1
     c.deadline = deadline
     if c.slot >= 0:
-        filed = (<uint32_t>c.slot - c.k.tick) % WHEEL_SLOTS
-        if deadline - c.k.tick >= filed:
+        filed = (<uint32_t>c.slot - c.k.swept) % WHEEL_SLOTS
+        if deadline - c.k.swept >= filed:
             return
         wheel_take(c)
     wheel_put(c)
