@@ -11,6 +11,8 @@ SUBCOMMANDS = {
         "ingress.cli:ingress",
         "The same proxy as an Ingress controller: objects from the API server.",
     ),
+    "reload": ("ingress.cli:reload", "Make a running proxy read its files, names and log again."),
+    "upgrade": ("ingress.cli:upgrade", "Replace a running proxy by the installed version, no connection refused."),
     "check": ("ingress.cli:check", "Validate manifests and print every problem."),
     "node": ("lb.cli:node", "The node agent: pod network, Services, announcements (root)."),
     "balancer": ("lb.cli:balancer", "Allocate load-balancer addresses and write them to Service status."),

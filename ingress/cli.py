@@ -8,18 +8,19 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from ingress.listeners import Address, BadAddress, read_address
+from ingress import control
+from ingress.listeners import Address, BadAddress, read_listening
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
-from ingress.routes.flags import FlagRoute, objects_of
-from ingress.routes.model import Endpoint
+from ingress.routes.flags import objects_of
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_route
 from lb.cluster.folder import STATUS_FOLDER
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import KINDS as ALL_KINDS
+from lb.cluster.objects import Object
 from lb.cluster.source import Opened, Source, open_source
 from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
@@ -43,7 +44,18 @@ def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Paramet
     return callback
 
 
-_ADDRESS = _reads(read_address)
+def _checks(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """The same, but the text is kept: it is read again on reload."""
+    callback = _reads(read)
+
+    def checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        callback(ctx, param, value)
+        return value
+
+    return checked
+
+
+_ADDRESS = _reads(read_listening)
 
 
 def _listening(drain_delay: float) -> Callable[[F], F]:
@@ -58,6 +70,10 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             "--drain-delay", type=_SECONDS, default=drain_delay, show_default=True, metavar="SECONDS", help=_DRAIN_DELAY
         ),
         click.option("--access-log", type=click.Path(path_type=Path), metavar="FILE", help=_ACCESS_LOG),
+        click.option(
+            "--worker-timeout", type=_SECONDS, default=10.0, show_default=True, metavar="SECONDS", help=_WORKER_TIMEOUT
+        ),
+        click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -108,12 +124,17 @@ def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> Sta
 
 
 _SECONDS = click.FloatRange(0)
-_HTTP = "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses. Repeatable."
+_HTTP = (
+    "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, :8080 for all addresses, or systemd[:NAME or :PORT] "
+    "for sockets of a .socket unit. Repeatable."
+)
 _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
 _ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password: keep it private)."
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
+_WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
+_CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
@@ -123,12 +144,12 @@ _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, s
 @click.option("-f", "--manifests", type=click.Path(path_type=Path), metavar="DIR", help="Serve the Ingresses in DIR.")
 @click.option("--from", "from_", callback=_ADDRESS, multiple=True, metavar="ADDR", help="The same as --http.")
 @click.option(
-    "--to", callback=_reads(read_endpoints), multiple=True, metavar="ADDR[,ADDR...]", help="Send every request here."
+    "--to", callback=_checks(read_endpoints), multiple=True, metavar="ADDR[,ADDR...]", help="Send every request here."
 )
 @click.option(
     "--route",
     "routes",
-    callback=_reads(read_route),
+    callback=_checks(read_route),
     multiple=True,
     metavar="HOST/PATH=ADDR[,ADDR...]",
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
@@ -139,8 +160,8 @@ def serve(
     *,
     manifests: Path | None,
     from_: tuple[Address, ...],
-    to: tuple[tuple[Endpoint, ...], ...],
-    routes: tuple[FlagRoute, ...],
+    to: tuple[str, ...],
+    routes: tuple[str, ...],
     **listening: Any,
 ) -> None:
     """Reverse proxy without Kubernetes: Ingress rules from a folder of manifests, or none at all.
@@ -156,7 +177,10 @@ def serve(
     """
     if manifests is None and not to and not routes:
         raise click.UsageError("nothing to serve: give -f DIR, or --to ADDRESS:PORT, or --route HOST/PATH=ADDRESS:PORT")
-    endpoints = tuple(dict.fromkeys(endpoint for each in to for endpoint in each))
+
+    def objects_of_flags() -> list[Object]:
+        endpoints = tuple(dict.fromkeys(endpoint for each in to for endpoint in read_endpoints(each)))
+        return list(objects_of(endpoints, tuple(map(read_route, routes)), STANDALONE.annotation_classes[0]))
 
     if not (from_ or listening["http"] or listening["https"]):
         listening["http"] = (DEFAULT_HTTP,)
@@ -171,9 +195,10 @@ def serve(
         # The folder of statuses is not touched: nothing is published.
         opened = Opened(ObjectStore(), cast(Source, FlagSource()), FolderStatus(Path()))
     publisher = _publisher(opened, listening, FolderReplicas((manifests or Path()) / STATUS_FOLDER))
-    for found in objects_of(endpoints, routes, STANDALONE.annotation_classes[0]):
+    for found in objects_of_flags():
         opened.store.put(found)
-    start(opened.store, opened.source, STANDALONE, Listening(from_=from_, **listening), publisher=publisher)
+    listens = Listening(from_=from_, **listening)
+    start(opened.store, opened.source, STANDALONE, listens, publisher=publisher, objects_of_flags=objects_of_flags)
 
 
 @click.command(short_help="The same proxy as an Ingress controller.")
@@ -245,3 +270,37 @@ def check(manifests: Path) -> None:
     count = sum(map(store.count, ALL_KINDS.values()))
     click.echo(f"{count} objects, {len(table.hosts)} hosts, {len(problems)} problems", err=True)
     sys.exit(1 if problems else 0)
+
+
+def _which(command: F) -> F:
+    command = click.option("--pid", type=click.IntRange(1), help="The proxy's supervisor process.")(command)
+    return click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help="Its --control.")(command)
+
+
+def _ask(do: str, pid: int | None, path: Path | None) -> None:
+    try:
+        well = control.ask(control.find(pid, path), do, click.echo)
+    except control.NotReached as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(0 if well else 1)
+
+
+@click.command(short_help="Make a running proxy read everything again.")
+@_which
+def reload(*, pid: int | None, control: Path | None) -> None:
+    """Tell the proxy that runs here to look again at its files, names and log, and print what it did.
+
+    Changes of the folder or the API server's objects are taken up without it. The same as SIGHUP.
+    """
+    _ask("reload", pid, control)
+
+
+@click.command(short_help="Replace a running proxy by the installed version, no connection refused.")
+@_which
+def upgrade(*, pid: int | None, control: Path | None) -> None:
+    """Start the installed code with the flags and on the sockets of the proxy that runs here.
+
+    Once it serves, the old process finishes its requests and ends; if it does not come up, the old one goes on and this
+    tells why (exit code 1). The same as SIGUSR2.
+    """
+    _ask("upgrade", pid, control)

@@ -35,6 +35,10 @@ class Controller:
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
+        self.refresh(keys)
+
+    def refresh(self, keys: Sequence[Key] | None = None) -> None:
+        """The same at once. Raises ApplyFailed."""
         try:
             changes = self.table.update(keys)
         except Exception as error:

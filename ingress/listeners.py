@@ -1,17 +1,21 @@
-"""The addresses we listen on: reading them from flags, and binding them.
+"""The addresses we listen on: reading them from flags, and binding them or taking them over.
 
 Each listener has one socket per worker (SO_REUSEPORT: the kernel spreads connections over them). The supervisor keeps
 all of them open, so that the connections queued at a worker that dies wait for the one that takes its place.
+A socket that systemd has opened is shared by all workers if no others can be bound beside it.
 """
 
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+
+PASSED = "systemd"
 
 
 class BadAddress(ValueError):
@@ -28,9 +32,23 @@ class Address:
 
     host: str
     port: int
+    passed: str | None = None
+    """A socket opened by systemd: its name or port, "" for every one that no other flag names."""
 
     def __str__(self) -> str:
+        if self.passed is not None:
+            return f"{PASSED}:{self.passed}" if self.passed else PASSED
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def read_listening(text: str) -> Address:
+    """Read "systemd", "systemd:NAME", "systemd:PORT", or what `read_address` reads. Raises BadAddress."""
+    word, colon, passed = text.partition(":")
+    if word != PASSED:
+        return read_address(text)
+    if colon and not passed:
+        raise BadAddress(f'"{text}" names no socket; write systemd:NAME (FileDescriptorName=), systemd:PORT or systemd')
+    return Address("", 0, passed)
 
 
 def read_address(text: str) -> Address:
@@ -65,6 +83,14 @@ class Listener:
     tls: bool
     address: Address
     sockets: list[socket.socket] = field(default_factory=list)
+    asked: str = ""
+    """The flag as it was written, by which the next supervisor finds it again."""
+    shared: bool = False
+    """There can be no more sockets than these: workers share them."""
+
+    def of_slot(self, slot: int, slots: int) -> list[socket.socket]:
+        """The sockets that the worker in one of `slots` places accepts on."""
+        return self.sockets[slot::slots] or [self.sockets[slot % len(self.sockets)]]
 
     @property
     def port(self) -> int:
@@ -78,21 +104,92 @@ class Listener:
             each.close()
 
 
-def open_listeners(wanted: Sequence[tuple[str, bool, Address]], workers: int) -> list[Listener]:
+def open_listeners(
+    wanted: Sequence[tuple[str, bool, Address]],
+    workers: int,
+    *,
+    handed: Sequence[Listener] = (),
+    passed: Sequence[tuple[str, socket.socket]] = (),
+) -> list[Listener]:
     """Bind and listen on every (flag, tls, address), with a socket for each worker.
 
+    handed: what a supervisor before us listens on; passed: what systemd has opened, by name.
     Raises CannotListen; nothing stays open then.
     """
     opened: list[Listener] = []
+    left, unclaimed = list(handed), list(passed)
+    named = {address.passed for _, _, address in wanted if address.passed}
     try:
         for flag, tls, address in wanted:
-            _check_not_ours(flag, address, opened)
-            opened += _open(flag, tls, address, workers)
+            asked = _asked(flag, address, opened)
+            found = [each for each in left if each.asked == asked]
+            if found:
+                left = [each for each in left if each not in found]
+            elif address.passed is not None:
+                found, unclaimed = _claim(flag, tls, address, unclaimed, named)
+            else:
+                _check_not_ours(flag, address, opened)
+                found = list(_open(flag, tls, address, workers))
+            for listener in found:
+                listener.asked = asked
+                _fill(listener, workers)
+            opened += found
     except BaseException:
-        for listener in opened:
+        for listener in (*opened, *left):
             listener.close()
         raise
+    for listener in left:
+        listener.close()
+    for _, each in unclaimed:
+        each.close()
     return opened
+
+
+def _asked(flag: str, address: Address, opened: Sequence[Listener]) -> str:
+    """The same text twice is possible with port 0 only."""
+    text = f"{flag} {address}"
+    before = len({each.asked for each in opened if each.asked.split("#")[0] == text})
+    return f"{text}#{before}" if before else text
+
+
+def _claim(
+    flag: str, tls: bool, address: Address, passed: Sequence[tuple[str, socket.socket]], named: Collection[str]
+) -> tuple[list[Listener], list[tuple[str, socket.socket]]]:
+    """The sockets of systemd that a flag means, and those it leaves to others."""
+    mine, others = [], []
+    for name, each in passed:
+        names = {name, str(_port_of(each))}
+        if address.passed in names or (not address.passed and not names & set(named)):
+            mine.append(_adopt(flag, tls, each))
+        else:
+            others.append((name, each))
+    if not mine:
+        there = ", ".join(f"{name} ({_port_of(each)})" for name, each in passed) or "none, LISTEN_FDS is not for us"
+        raise CannotListen(f"{flag} {address}: systemd passed no such socket (there is: {there}); see deploy/systemd")
+    return mine, others
+
+
+def _port_of(found: socket.socket) -> int:
+    return int(found.getsockname()[1]) if found.family in (socket.AF_INET, socket.AF_INET6) else 0
+
+
+def _adopt(flag: str, tls: bool, found: socket.socket) -> Listener:
+    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if found.family not in (socket.AF_INET, socket.AF_INET6) or found.type != socket.SOCK_STREAM or not listens:
+        raise CannotListen(f"{flag}: the socket from systemd is no listening TCP socket; use ListenStream=PORT")
+    # More can be bound beside it only if it was bound so (ReusePort=yes), and by the user we run as.
+    alone = not found.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    return Listener(flag, tls, Address(*found.getsockname()[:2]), [found], shared=alone)
+
+
+def _fill(listener: Listener, workers: int) -> None:
+    """A socket for each worker, if there can be."""
+    family = listener.sockets[0].family
+    while len(listener.sockets) < workers and not listener.shared:
+        try:
+            listener.sockets.append(_bind(family, listener.address.host, listener.port, first=False))
+        except OSError:
+            listener.shared = True
 
 
 def _check_not_ours(flag: str, address: Address, opened: Sequence[Listener]) -> None:
@@ -103,8 +200,11 @@ def _check_not_ours(flag: str, address: Address, opened: Sequence[Listener]) -> 
             raise CannotListen(f"{flag} {address}: {listener.flag} listens there already; choose another port")
 
 
-def open_admin(flag: str, address: Address) -> socket.socket:
+def open_admin(flag: str, address: Address, passed: Sequence[tuple[str, socket.socket]] = ()) -> socket.socket:
     """One listening socket for the admin endpoint. Raises CannotListen."""
+    if address.passed is not None:
+        (found, *_), _ = _claim(flag, False, address, passed, ())
+        return found.sockets[0]
     family, host = _families(flag, address)[0]
     try:
         return _bind(family, host, address.port, first=True)

@@ -1,15 +1,22 @@
 """The proxy as a whole, from start to drained stop: source, controller, workers, admin endpoint, signals."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import socket
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ingress import wire
+from ingress import systemd, wire
+from ingress.control import ControlSocket
 from ingress.controller import Controller
+from ingress.handover import Predecessor, Successor
 from ingress.listeners import Address, Listener
+from ingress.maintenance import Maintenance
 from ingress.observe.admin import AdminEndpoint
 from ingress.observe.metrics import Totals
 from ingress.publish import StatusPublisher
@@ -17,6 +24,7 @@ from ingress.routes.classes import Selection
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.model import Certificate, Changes
 from ingress.supervisor import Supervisor
+from lb.cluster.objects import Object
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
 from lb.reconcile import reconcile_forever
@@ -47,8 +55,17 @@ class Plan:
     default_certificate: Certificate | None = None
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
+    hang_seconds: float = 0.0
     access_log: int | None = None
     """A file descriptor that every worker appends whole lines to."""
+    access_log_path: Path | None = None
+    """What is opened again on reload; None for standard output."""
+    control: Path | None = None
+    """Where to put the control socket; None: where `causeway reload` looks for it."""
+    predecessor: Predecessor | None = None
+    """The supervisor whose place we take, if there is one."""
+    objects_of_flags: Callable[[], Iterable[Object]] = field(default=tuple)
+    """Reads the flags again: names in them are looked up. Raises ValueError."""
 
 
 class Stop:
@@ -80,12 +97,18 @@ class Proxy:
         self.plan = plan
         self.table = RoutingTable(plan.store, plan.selection)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
+        self.supervisor.hang_seconds = plan.hang_seconds
         if plan.access_log is not None:
             self.supervisor.settings = {"access_log_fd": plan.access_log}
             self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
         self.totals = Totals(self.table)
         self.stop = Stop()
+        self.maintenance = Maintenance(self)
+        self.successor: Successor | None = None
+        """The supervisor that has taken our place: we only finish what is under way."""
+        self.in_charge = asyncio.Event()
+        """Set while we do what only one supervisor at a time may do: admin endpoint, control socket, statuses."""
         self.supervisor.on_lost.append(self.totals.lost)
         self.supervisor.on_refused.append(self.controller.take_refused)
 
@@ -106,54 +129,69 @@ class Proxy:
             return "the objects have not been read yet"
         if not self.supervisor.first_applied.is_set():
             return "the workers do not serve the first tables yet"
-        return "" if self.supervisor.serving else "no worker is up"
+        if self.supervisor.serving:
+            return ""
+        trouble = self.supervisor.trouble
+        return f"no worker is up: {trouble}" if trouble else "no worker is up"
 
     async def run(self) -> bool:
         """Serve until a signal asks for the end; return False if a second one cut it short. Raises what went wrong."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop.take, number.name)
+        self._hear()
         for listener in self.plan.listeners:
             log.info("listening on %s", listener)
         if self.plan.admin is not None:
             log.info("admin endpoint on http://%s", Address(*self.plan.admin.getsockname()[:2]))
         log.info("%d worker processes", self.plan.workers)
         tasks = [asyncio.create_task(each) for each in self._parts()]
-        publishing = asyncio.create_task(self._publish_status())
-        tasks.append(publishing)
+        fronting, publishing = asyncio.create_task(self._front()), asyncio.create_task(self._publish_status())
         asked = asyncio.create_task(self.stop.asked.wait())
+        tasks += (fronting, publishing)
         try:
             await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()  # raises: none of them ends by itself
-            # While load balancers take notice: whoever follows the status is a load balancer too.
-            clearing = asyncio.create_task(self._take_back(publishing))
-            tasks.append(clearing)
-            finished = await self._drain()
-            at_once = asyncio.create_task(self.stop.at_once.wait())
-            tasks.append(at_once)
-            await asyncio.wait([clearing, at_once], return_when=asyncio.FIRST_COMPLETED)
-            return finished
+            if self.successor is not None:
+                await _cancelled(fronting, publishing)
+                systemd.notify(MAINPID=self.successor.pid)
+                self.successor.take_over()
+                return await self._drain(0.0)
+            systemd.notify(STOPPING=1)
+            return await self._stop(publishing, tasks)
         finally:
-            for task in (asked, *tasks):
-                task.cancel()
-            await asyncio.gather(asked, *tasks, return_exceptions=True)
+            await _cancelled(asked, *tasks)
 
-    async def _publish_status(self) -> None:
-        if self.plan.publisher is not None:
-            await self.plan.publisher.run(self.table, self.plan.source.synced)
-        await asyncio.Event().wait()
+    async def _stop(self, publishing: "asyncio.Task[None]", tasks: "list[asyncio.Task[None]]") -> bool:
+        # While load balancers take notice: whoever follows the status is a load balancer too.
+        clearing = asyncio.create_task(self._take_back(publishing))
+        tasks.append(clearing)
+        finished = await self._drain(self.plan.drain_delay_seconds)
+        at_once = asyncio.create_task(self.stop.at_once.wait())
+        await asyncio.wait([clearing, at_once], return_when=asyncio.FIRST_COMPLETED)
+        await _cancelled(at_once)
+        return finished
 
-    async def _take_back(self, publishing: "asyncio.Task[None]") -> None:
-        publishing.cancel()
-        await asyncio.wait([publishing])
-        if self.plan.publisher is not None:
-            await self.plan.publisher.take_back(self.table)
+    def _hear(self) -> None:
+        """Take signals: SIGTERM and SIGINT stop, SIGHUP reloads, SIGUSR2 upgrades."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop.take, number.name)
+        terminal = os.isatty(0)
 
-    def _parts(self) -> list[Any]:
+        def hung_up() -> None:
+            if terminal and not os.isatty(0):  # closed: nobody is there to press Ctrl-C
+                self.stop.take("the terminal is gone")
+            else:
+                self.maintenance.begin("reload")
+
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
+        loop.add_signal_handler(signal.SIGUSR2, self.maintenance.begin, "upgrade")
+
+    # -- what runs
+
+    def _parts(self) -> list[Coroutine[Any, Any, None]]:
         plan = self.plan
-        parts = [
+        return [
             self.supervisor.run(),
             plan.source.run(),
             reconcile_forever(
@@ -165,10 +203,42 @@ class Proxy:
                 drift_seconds=DRIFT_SECONDS,
             ),
             self._count(),
+            self._begin(),
         ]
-        if plan.admin is not None:
-            parts.append(AdminEndpoint(self, plan.admin).run())
-        return parts
+
+    async def _begin(self) -> None:
+        """Say when we serve, and to whom it matters."""
+        predecessor = self.plan.predecessor
+        if predecessor is None:
+            self.in_charge.set()
+        await self.plan.source.synced.wait()
+        await self.supervisor.first_applied.wait()
+        if predecessor is not None:
+            predecessor.say_ready()
+            await predecessor.let_go()
+            log.info("the supervisor before this one has let go")
+            self.in_charge.set()
+        systemd.notify(READY=1, MAINPID=os.getpid(), STATUS=f"serving with {self.plan.workers} workers")
+        await asyncio.Event().wait()
+
+    async def _front(self) -> None:
+        """What operators talk to."""
+        await self.in_charge.wait()
+        doors = [ControlSocket(self.plan.control, self.maintenance.deeds).run()]
+        if self.plan.admin is not None:
+            doors.append(AdminEndpoint(self, self.plan.admin).run())
+        await asyncio.gather(*doors)
+
+    async def _publish_status(self) -> None:
+        await self.in_charge.wait()
+        if self.plan.publisher is not None:
+            await self.plan.publisher.run(self.table, self.plan.source.synced)
+        await asyncio.Event().wait()
+
+    async def _take_back(self, publishing: "asyncio.Task[None]") -> None:
+        await _cancelled(publishing)
+        if self.plan.publisher is not None:
+            await self.plan.publisher.take_back(self.table)
 
     async def _count(self) -> None:
         while True:
@@ -181,11 +251,11 @@ class Proxy:
         for worker in self.supervisor.workers.values():
             self.totals.take(worker)
 
-    async def _drain(self) -> bool:
+    async def _drain(self, delay_seconds: float) -> bool:
         """Not ready any more; a moment later no new connections; then until the last request or the limit."""
         at_once = asyncio.create_task(self.stop.at_once.wait())
         try:
-            await asyncio.wait([at_once], timeout=self.plan.drain_delay_seconds)
+            await asyncio.wait([at_once], timeout=delay_seconds)
             drain = asyncio.create_task(self.supervisor.drain(self.plan.drain_seconds))
             await asyncio.wait([at_once, drain], return_when=asyncio.FIRST_COMPLETED)
             if not drain.done():
@@ -199,3 +269,11 @@ class Proxy:
             return True
         finally:
             at_once.cancel()
+
+
+async def _cancelled(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,22 +3,30 @@
 import asyncio
 import logging
 import os
+import resource
+import socket
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from ingress import systemd
 from ingress.default_certificate import make_default_certificate
-from ingress.listeners import Address, CannotListen, open_admin, open_listeners
+from ingress.handover import Predecessor, only_probed
+from ingress.listeners import Address, CannotListen, Listener, open_admin, open_listeners
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.run import Plan, Proxy
 from ingress.supervisor import WorkersFail
 from lb.cluster.manifests import FolderUnreadable
+from lb.cluster.objects import Object
 from lb.cluster.problems import Problems
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 WORKERS_MAX = 16
 """By default no more workers than this, however many cores: one moves tens of thousands of requests a second."""
@@ -36,6 +44,8 @@ class Listening:
     drain_delay: float
     verbose: bool
     access_log: Path | None = None
+    worker_timeout: float = 0.0
+    control: Path | None = None
     from_: tuple[Address, ...] = ()
 
     @property
@@ -64,16 +74,48 @@ def start(
     listening: Listening,
     *,
     publisher: StatusPublisher | None = None,
+    objects_of_flags: Callable[[], Iterable[Object]] = tuple,
 ) -> None:
     """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if a second signal cut it short.
 
+    objects_of_flags: what the flags say, read again on reload.
     Raises click.ClickException (one line, exit code 1) for what cannot be opened.
     """
     _log_to_stderr(listening.verbose)
+    if only_probed():
+        sys.exit(0)
+    predecessor = Predecessor.from_environment()
+    try:
+        finished = _start(
+            store,
+            source,
+            selection,
+            listening,
+            predecessor=predecessor,
+            publisher=publisher,
+            objects_of_flags=objects_of_flags,
+        )
+    except click.ClickException as error:
+        if predecessor is not None:
+            predecessor.say_failed(error.message)
+        raise
+    sys.exit(0 if finished else 1)
+
+
+def _start(
+    store: ObjectStore,
+    source: Source,
+    selection: Selection,
+    listening: Listening,
+    *,
+    predecessor: Predecessor | None,
+    publisher: StatusPublisher | None,
+    objects_of_flags: Callable[[], Iterable[Object]],
+) -> bool:
+    _allow_many_connections()
     workers = listening.workers or min(len(os.sched_getaffinity(0)), WORKERS_MAX)
     try:
-        listeners = open_listeners(listening.wanted, workers)
-        admin = open_admin("--admin", listening.admin) if listening.admin else None
+        listeners, admin = _open(listening, workers, predecessor)
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
     plan = Plan(
@@ -87,13 +129,43 @@ def start(
         default_certificate=make_default_certificate() if listening.https else None,
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,
+        hang_seconds=listening.worker_timeout,
         access_log=_open_log(listening.access_log) if listening.access_log else None,
+        access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
+        control=listening.control,
+        predecessor=predecessor,
+        objects_of_flags=objects_of_flags,
     )
     try:
-        finished = asyncio.run(_run(plan))
+        return asyncio.run(_run(plan))
     except (WorkersFail, FolderUnreadable) as error:
         raise click.ClickException(str(error)) from None
-    sys.exit(0 if finished else 1)
+
+
+def _open(
+    listening: Listening, workers: int, predecessor: Predecessor | None
+) -> tuple[list[Listener], socket.socket | None]:
+    """The sockets of the supervisor before us, those of systemd, and whatever has to be bound. Raises CannotListen."""
+    passed = systemd.passed_sockets()
+    admin = None
+    if predecessor is not None and predecessor.admin is not None:
+        admin = predecessor.admin
+    elif listening.admin is not None:
+        admin = open_admin("--admin", listening.admin, passed)
+    passed = [(name, each) for name, each in passed if each is not admin]
+    handed = predecessor.listeners if predecessor is not None else ()
+    return open_listeners(listening.wanted, workers, handed=handed, passed=passed), admin
+
+
+def _allow_many_connections() -> None:
+    """The soft limit of open files is 1024 on most systems, for programs that use select; each connection takes one.
+
+    Workers inherit it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        log.debug("open files: limit raised from %d to %d", soft, hard)
 
 
 async def _run(plan: Plan) -> bool:

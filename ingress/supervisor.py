@@ -11,12 +11,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from ingress import wire
+from ingress.crashes import Crashes
 from ingress.listeners import Listener
 from ingress.routes.model import Changes
 
@@ -24,8 +26,9 @@ log = logging.getLogger(__name__)
 
 UNREAD_BYTES_MAX = 256 << 20
 """A worker that lets this much lie unread hangs: it is replaced, so that the supervisor's memory stays bounded."""
-QUICK_DEATH_SECONDS = 1.0
-RESTART_SECONDS_MAX = 5.0
+PING_SECONDS = 1.0
+START_GRACE = 3
+"""A worker that has said nothing yet gets so many times longer: it may be importing on a busy machine."""
 FAILED_STARTS_MAX = 5
 ENDING_SECONDS = 1.0
 STATS_SECONDS = 1.0
@@ -47,10 +50,14 @@ class Worker:
         self.applied = 0
         """Generation of the tables it works with; 0: none yet."""
         self.drained = False
+        self.hangs = False
+        """Ended by us because it did not answer."""
         self.stats: dict[str, Any] = {}
         """What it counted when it was last asked."""
         self._questions: dict[int, asyncio.Future[None]] = {}
         self._asked = 0
+        self._pings = 0
+        self._pongs = 0
         self._writer: asyncio.StreamWriter | None = None
 
     @property
@@ -67,6 +74,13 @@ class Worker:
             self.process.kill()
             return
         self._writer.write(wire.encode(message))
+
+    def ping(self) -> int:
+        """Ask for a sign of life; return how many it owes. Counted, not timed: when we are late ourselves, so is it."""
+        owed = self._pings - self._pongs
+        self._pings += 1
+        self.send(wire.Ping(self._pings))
+        return owed if self._pongs else owed // START_GRACE
 
     async def ask_stats(self) -> None:
         """Refresh `stats`; give up after a while, so that a stopped process holds nobody up."""
@@ -90,6 +104,8 @@ class Worker:
             answered = self._questions.pop(message.number, None)
             if answered is not None and not answered.done():
                 answered.set_result(None)
+        elif isinstance(message, wire.Pong):
+            self._pongs = message.number
         else:
             self.drained = True
 
@@ -117,7 +133,13 @@ class Supervisor:
         self.workers: dict[int, Worker] = {}
         self.generation = 0
         self.draining = False
-        self.replaced = 0
+        self.hang_seconds = 0.0
+        """A worker that does not answer for so long is replaced; 0: never."""
+        self.replaced: Counter[str] = Counter()
+        """Workers that ended unasked: "killed", "exited" or "hung" -> how many."""
+        self.crashes = [Crashes() for _ in range(workers)]
+        self.waiting = 0
+        """Slots without a worker because theirs end again and again."""
         self.first_applied = asyncio.Event()
         """Set once every worker serves the first tables."""
         self.on_lost: list[Callable[[Worker], None]] = []
@@ -132,9 +154,15 @@ class Supervisor:
         """Keep every slot filled until `drain` has emptied them. Raises WorkersFail if none ever comes up."""
         try:
             async with asyncio.TaskGroup() as group:
-                for slot in range(self.slots):
-                    group.create_task(self._keep(slot))
-        except* WorkersFail as failed:
+                watch = group.create_task(self._watch())
+                keepers = [group.create_task(self._keep(slot)) for slot in range(self.slots)]
+                await asyncio.wait(keepers, return_when=asyncio.ALL_COMPLETED)
+                watch.cancel()
+        except ExceptionGroup as group:
+            # Not `except*`: what is raised in such a block comes out as a group again, until Python 3.11.3.
+            failed, others = group.split(WorkersFail)
+            if failed is None or others is not None:
+                raise
             raise failed.exceptions[0] from None
         finally:
             for worker in self.workers.values():
@@ -153,6 +181,11 @@ class Supervisor:
     def serving(self) -> int:
         """How many workers answer requests."""
         return sum(1 for worker in self.workers.values() if worker.applied)
+
+    def tell(self, message: wire.Downward) -> None:
+        """Send something to every worker."""
+        for worker in self.workers.values():
+            worker.send(message)
 
     async def refresh_stats(self) -> None:
         """Ask every worker what it has counted."""
@@ -184,10 +217,8 @@ class Supervisor:
     # -- one slot
 
     async def _keep(self, slot: int) -> None:
-        loop = asyncio.get_running_loop()
-        pause_seconds = 0.0
+        clock = asyncio.get_running_loop().time
         while not self.draining:
-            started = loop.time()
             worker, reader = await self._start(slot)
             await self._listen(worker, reader)
             self._ended(worker)
@@ -196,19 +227,47 @@ class Supervisor:
             self._failed_starts = 0 if worker.applied else self._failed_starts + 1
             if self._failed_starts >= FAILED_STARTS_MAX and not self.first_applied.is_set():
                 raise WorkersFail(f"no worker process stays up: the last one {_how(worker.process.returncode)}")
-            self.replaced += 1
-            log.warning("worker %d (pid %d) %s; replacing it", slot, worker.pid, _how(worker.process.returncode))
-            quick = loop.time() - started < QUICK_DEATH_SECONDS
-            pause_seconds = min(max(0.1, 2 * pause_seconds), RESTART_SECONDS_MAX) if quick else 0.0
+            why, how = _end_of(worker)
+            self.replaced[why] += 1
+            pause_seconds = self.crashes[slot].add(clock(), how, served=worker.applied > 0)
+            later = f" in {pause_seconds:g} s" if pause_seconds else ""
+            log.warning("worker %d (pid %d) %s; replacing it%s", slot, worker.pid, how, later)
             if pause_seconds:
-                await asyncio.sleep(pause_seconds)
+                self.waiting += 1
+                try:
+                    await asyncio.sleep(pause_seconds)
+                finally:
+                    self.waiting -= 1
+
+    async def _watch(self) -> None:
+        """Replace workers that are alive and do not answer."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            for worker in self.workers.values():
+                owed = worker.ping()
+                if self.hang_seconds and owed * PING_SECONDS >= self.hang_seconds and not worker.hangs:
+                    log.error(
+                        "worker %d (pid %d) has not answered for %g s; ending it",
+                        worker.slot,
+                        worker.pid,
+                        self.hang_seconds,
+                    )
+                    worker.hangs = True
+                    worker.process.kill()
+
+    @property
+    def trouble(self) -> str:
+        """What an operator should know although requests are answered; "" if nothing."""
+        now = asyncio.get_running_loop().time()
+        told = [(slot, each.trouble(now)) for slot, each in enumerate(self.crashes)]
+        return "; ".join(f"slot {slot}: {text}" for slot, text in told if text)
 
     async def _start(self, slot: int) -> tuple[Worker, asyncio.StreamReader]:
         ours, theirs = socket.socketpair()
-        inherited = [listener.sockets[slot] for listener in self.listeners]
         lines = tuple(
             wire.ListenerLine(each.fileno(), listener.tls, listener.port)
-            for listener, each in zip(self.listeners, inherited, strict=True)
+            for listener in self.listeners
+            for each in listener.of_slot(slot, self.slots)
         )
         with theirs:
             # Blocking, on this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
@@ -264,6 +323,14 @@ def _collect(process: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _end_of(worker: Worker) -> tuple[str, str]:
+    """Why it ended, in one word and as the rest of a sentence."""
+    code = worker.process.returncode
+    if worker.hangs:
+        return "hung", "did not answer"
+    return "killed" if code is not None and code < 0 else "exited", _how(code)
 
 
 def _how(code: int | None) -> str:

@@ -1,6 +1,7 @@
 """What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
 
-Supervisor to worker: Start, Update, Drain, AskStats. Worker to supervisor: Applied, Stats, Drained.
+Supervisor to worker: Start, Update, Drain, AskStats, Ping, OpenLog.
+Worker to supervisor: Applied, Stats, Pong, Drained.
 """
 
 import asyncio
@@ -54,6 +55,22 @@ class AskStats(Message, frozen=True):
     number: int
 
 
+class Ping(Message, frozen=True):
+    """Answer with the same number: the loop turns."""
+
+    number: int
+
+
+class Pong(Message, frozen=True):
+    number: int
+
+
+class OpenLog(Message, frozen=True):
+    """Append the access log to this file from now on: it was renamed, and a new one has taken its place."""
+
+    path: str
+
+
 class Refused(msgspec.Struct, frozen=True):
     """An entry the engine does not take; it keeps what it had."""
 
@@ -78,8 +95,8 @@ class Drained(Message, frozen=True):
     """No connection is left."""
 
 
-Downward = Start | Update | Drain | AskStats
-Upward = Applied | Stats | Drained
+Downward = Start | Update | Drain | AskStats | Ping | OpenLog
+Upward = Applied | Stats | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 _downward = msgspec.msgpack.Decoder(Downward)

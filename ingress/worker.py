@@ -8,7 +8,6 @@ import asyncio
 import ctypes
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -56,6 +55,10 @@ class Worker:
             assert self.engine is not None
             stats = msgspec.Raw(msgspec.msgpack.encode(self.engine.stats()))
             self.say(wire.Stats(message.number, stats))
+        elif isinstance(message, wire.Ping):
+            self.say(wire.Pong(message.number))
+        elif isinstance(message, wire.OpenLog):
+            self.open_log(message.path)
         elif self.drain is None:
             assert self.engine is not None
             self.engine.stop_accepting()
@@ -93,6 +96,16 @@ class Worker:
         for listener in listeners:
             engine.listen(listener.fd, tls=listener.tls, port=listener.port)
             os.close(listener.fd)
+
+    def open_log(self, path: str) -> None:
+        assert self.engine is not None
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            log.warning("the access log goes on as before: %s: %s", path, error.strerror)
+            return
+        self.engine.set_access_log(fd)
+        os.close(fd)
 
     async def finish(self, engine: Engine) -> None:
         # The engine counts its connections and tells nobody; a look at one integer costs nothing.
@@ -133,19 +146,12 @@ def end_with(supervisor_pid: int) -> None:
         sys.exit(1)
 
 
-def allow_many_connections() -> None:
-    """The soft limit of open files is 1024 on most systems, for programs that use select; each connection takes one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def main() -> None:
     descriptor, supervisor_pid = int(sys.argv[1]), int(sys.argv[2])
     end_with(supervisor_pid)
-    allow_many_connections()
     # Ctrl-C and systemd signal the whole group; when to stop, and how fast, is for the supervisor to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker %(process)d: %(message)s")
     uvloop.run(work(descriptor))
 

@@ -54,7 +54,10 @@ class AdminEndpoint:
     async def readyz(self, _request: web.Request) -> web.Response:
         """Send requests here, or why not."""
         reason = self.proxy.not_ready
-        return web.Response(status=503 if reason else 200, text=f"{reason or 'ok'}\n")
+        if reason:
+            return web.Response(status=503, text=f"{reason}\n")
+        trouble = self.proxy.supervisor.trouble
+        return web.Response(text=f"ok\n{trouble}\n" if trouble else "ok\n")
 
     async def metrics(self, _request: web.Request) -> web.Response:
         """Prometheus text format."""

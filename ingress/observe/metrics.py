@@ -190,7 +190,12 @@ def _tables(proxy: "Proxy") -> Iterator[Metric]:
 def _processes(proxy: "Proxy") -> Iterator[Metric]:
     supervisor = proxy.supervisor
     yield GaugeMetricFamily("causeway_workers", "Worker processes that answer requests.", value=supervisor.serving)
-    yield CounterMetricFamily("causeway_workers_replaced", "Workers that ended unasked.", value=supervisor.replaced)
+    replaced = CounterMetricFamily("causeway_workers_replaced", "Workers that ended unasked.", labels=("reason",))
+    for reason in ("exited", "hung", "killed"):
+        replaced.add_metric((reason,), supervisor.replaced[reason])
+    yield replaced
+    what = "Slots without a worker because theirs end again and again."
+    yield GaugeMetricFamily("causeway_workers_waiting", what, value=supervisor.waiting)
     memory = GaugeMetricFamily("causeway_process_resident_memory_bytes", "Resident memory.", labels=("process",))
     cpu = CounterMetricFamily("causeway_process_cpu_seconds", "User and system CPU time.", labels=("process",))
     pids = {"supervisor": os.getpid()}

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import yaml
@@ -144,9 +145,10 @@ async def serving(*flags: str, http: bool = True) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def started(*argv: str) -> AsyncIterator[Served]:
+async def started(*argv: str, launcher: Sequence[str] = (), **how: Any) -> AsyncIterator[Served]:
+    """launcher: a command that becomes this one; how: as for subprocess.Popen."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "causeway", *argv, stderr=asyncio.subprocess.PIPE
+        *launcher, sys.executable, "-m", "causeway", *argv, stderr=asyncio.subprocess.PIPE, **how
     )
     served = Served(process)
     try:

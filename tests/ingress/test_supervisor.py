@@ -71,7 +71,7 @@ async def test_a_new_worker_gets_the_tables_of_now() -> None:
             assert (await ask(port, "any")).service == "new"
             os.kill(supervisor.workers[0].pid, signal.SIGKILL)
             assert (await ask(port, "any")).service == "new", "the connection waits for the worker that comes"
-            assert supervisor.replaced == 1
+            assert supervisor.replaced == {"killed": 1}
 
 
 async def test_a_stopped_worker_holds_nobody_up() -> None:
@@ -88,3 +88,31 @@ async def test_a_stopped_worker_holds_nobody_up() -> None:
         os.kill(stopped.pid, signal.SIGCONT)
         await until(lambda: stopped.stats, "the late answer is taken as well")
         assert not await supervisor.drain(0) or not supervisor.workers
+
+
+async def test_a_worker_that_hangs_is_replaced() -> None:
+    async with endpoints("web") as (web,), supervised(everything_to(web.address), 2) as (supervisor, port):
+        supervisor.publish(Changes())
+        await supervisor.first_applied.wait()
+        hanging = supervisor.workers[0]
+        supervisor.hang_seconds = 2.0
+        os.kill(hanging.pid, signal.SIGSTOP)
+        answers = await asyncio.gather(*(ask(port, "any") for _ in range(20)))
+        assert [answer.status for answer in answers] == [200] * 20, "those of the stopped one wait for the next"
+        assert supervisor.replaced == {"hung": 1}
+        assert supervisor.workers[0].pid != hanging.pid
+        assert not supervisor.trouble
+
+
+async def test_a_crash_loop_is_told_and_slows_down() -> None:
+    async with supervised(everything_to("127.0.0.1:9"), 2) as (supervisor, _):
+        supervisor.publish(Changes())
+        await supervisor.first_applied.wait()
+        for count in range(1, 6):
+            victim = supervisor.workers[0].pid
+            os.kill(victim, signal.SIGKILL)
+            await until(lambda count=count: supervisor.replaced["killed"] == count, "the end is noticed")  # type: ignore[misc]
+            if count > 3:
+                assert supervisor.waiting == 1
+            await until(lambda old=victim: 0 in supervisor.workers and supervisor.workers[0].pid != old, "replaced")  # type: ignore[misc]
+        assert supervisor.trouble == "slot 0: 5 workers ended within 60 s, the last one was ended by signal 9 (SIGKILL)"
