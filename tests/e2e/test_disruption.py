@@ -164,7 +164,7 @@ def test_ingress_comes_back(cluster: Cluster, town: Town, ways: dict[str, str], 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["told to end", "killed"])
 def test_address_moves_when_its_agent_ends(cluster: Cluster, town: Town, moving: str, how: signal.Signals) -> None:
     holder = _holder(cluster, moving)
-    with load.running(layout.CLIENT, f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
+    with load.running(f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
         cluster.parts.agents[holder.name].end(how)
         _wait_for_other_holder(cluster, moving, holder)
         result = running.stop()
@@ -185,7 +185,7 @@ def test_address_moves_when_its_node_is_cut_off(cluster: Cluster, town: Town, mo
     cluster.wait("the one pod is left", lambda: {_ask(town, moving) for _ in range(8)} == {survivor})
     holder = _holder(cluster, moving)
     assert holder != other, "the address has moved before anything happened to its node"
-    with load.running(layout.CLIENT, f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
+    with load.running(f"{moving}:{shop.PORT}", clients=2, rate=25) as running:
         network.set_cable(holder.netns, plugged=False)
         _wait_for_other_holder(cluster, moving, holder)
         cluster.wait("the address answers again", partial(_ask, town, moving))

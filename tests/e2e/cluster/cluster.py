@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, TextIO
 
 from . import control_plane, dns, image, layout, leftovers, machine, needs, network, pki, programs
 from .kubectl import Kubectl, system_kubectl, wait_until
-from .parts import Baseline, Causeway, Parts
+from .parts import CAUSEWAY, Baseline, Causeway, Parts
 from .processes import Process, in_netns, run
 
 
@@ -163,12 +162,9 @@ def lacking(folder: Path, *, baseline: bool) -> list[str]:
     """What keeps a cluster from coming up on this machine; empty if nothing."""
     built = programs.all_built(wanted_modules(baseline=baseline), folder / "bin")
     found = needs.missing(go_needed=not built)
-    if not baseline and not CAUSEWAY_COMMAND.exists():
-        found.append(f"{CAUSEWAY_COMMAND}: `make venv` makes it")
+    if not baseline and not CAUSEWAY.exists():
+        found.append(f"{CAUSEWAY}: `make venv` makes it")
     return found
-
-
-CAUSEWAY_COMMAND = Path(sys.executable).parent / "causeway"
 
 
 def prepare(folder: Path, say: Callable[[str], None], *, baseline: bool) -> None:

@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from .leftovers import kill_marked
 from .processes import MARK
 
 KUBERNETES_MINOR_PATCH = "36.3"
 RECIPE = "2"
+GO = "go"  # the name builds are marked with
 GO_AT_LEAST = (1, 26)  # the go line of Kubernetes' go.mod
 
 
@@ -95,7 +97,12 @@ def build(wanted: Sequence[Module], folder: Path, say: Callable[[str], None]) ->
     folder.mkdir(parents=True, exist_ok=True)
     missing = [m for m in wanted if not all(_is_built(m, p, folder) for p in m.programs)]
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda module: _build_module(module, folder, say), missing))
+        try:
+            list(pool.map(lambda module: _build_module(module, folder, say), missing))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            kill_marked(GO)  # or we would wait for minutes
+            raise
 
 
 def all_built(wanted: Sequence[Module], folder: Path) -> bool:
@@ -164,7 +171,7 @@ def _module_file(module: Module, source: Path) -> Path:
 
 
 def _go(arguments: Sequence[str], folder: Path) -> str:
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", MARK: "go"}
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", MARK: GO}
     done = subprocess.run(["go", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise BuildFailed(
