@@ -24,9 +24,10 @@ from lb.cluster.objects import EndpointSlice, Key, Node, Service
 from lb.cluster.source import Opened
 from lb.cni.attachments import AttachmentStore
 from lb.cni.install import conflist_path, conflist_text, plugin_path, plugin_text
-from lb.cni.recover import recover
+from lb.cni.recover import free_ended, interfaces, recover
 from lb.cni.server import CniServer
 from lb.files import replace_file
+from lb.network.netlink import NetlinkError
 from lb.network.node import NodeNetwork
 from lb.network.pod import Mode
 from lb.network.routes import Route
@@ -159,6 +160,9 @@ class Agent:
 
     async def _run_network(self) -> None:
         async def apply(keys: Sequence[Key] | None) -> None:
+            if keys is None:
+                with contextlib.suppress(NetlinkError):  # the next full pass looks again
+                    free_ended(self.records, await asyncio.to_thread(interfaces))
             try:
                 await self.network.apply(keys)
             finally:

@@ -7,5 +7,5 @@ Where to look:
     install.py      putting it, and its configuration, onto the node
     server.py       the agent's end of the plugin's socket
     attachments.py  which container has which addresses, crash-safe
-    recover.py      at the agent's start: do the records say what the kernel has?
+    recover.py      do the records say what the kernel has?
 """

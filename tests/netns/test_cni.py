@@ -249,6 +249,16 @@ def node_ips(node: LanNode, pod: Pod) -> list[str]:
     return [each["address"].partition("/")[0] for each in node.results[pod.container]["ips"]]
 
 
+def test_a_pod_that_ended_without_a_del(lan: Lan) -> None:
+    node = lan.node(1, "--drift-seconds", "0.2")
+    node.start()
+    ended, alive = lan.pod(node), lan.pod(node)
+    os.kill(ended.ns.holder_pid, 9)
+    wait_for(lambda: [each["container"] for each in records(node)] == [alive.container])
+    assert node.cni("CHECK", alive.container, str(alive.ns.path)).status == 0
+    assert node.cni("DEL", ended.container, "").status == 0
+
+
 def test_pods_that_ended_while_the_agent_was_away(lan: Lan, node: LanNode) -> None:
     gone, cut_off = lan.pod(node), lan.pod(node)
     node.kill()
