@@ -3,6 +3,11 @@
 cdef enum ConnKind:
     LISTENER, CLIENT, UPSTREAM
 
+# Whether a client's connection ends after the response in work, and whether more may still come from it then: closing
+# at once would send a reset, which takes from the client what it has not read yet.
+cdef enum Closing:
+    NO, CLOSE, LINGER
+
 cdef enum TimerKind:
     T_NONE, T_IDLE, T_HEAD, T_BODY, T_SEND, T_LINGER, T_PROBE, T_CONNECT, T_READ
 
@@ -50,7 +55,7 @@ cdef struct Conn:
     u8 connecting
     u8 pooled
     u8 reused
-    u8 closing               # no request after the one in work
+    u8 closing               # Closing
     u8 eof                   # the client has sent its FIN
     u8 lingering
     u8 running               # client_run is on the stack

@@ -125,7 +125,7 @@ cdef void client_eof(Conn* c) noexcept:
     c.eof = True
     if x == NULL:
         if held(&c.outbox) and not c.lingering:
-            c.closing = True
+            c.closing = CLOSE
             client_settle(c)
         else:
             conn_close(c)
@@ -175,7 +175,7 @@ cdef void client_finish(Conn* c) noexcept:
     if c.eof or c.lingering:
         conn_close(c)
         return
-    if c.served == 0 or held(&c.inbox) or c.closing == 2:
+    if c.served == 0 or held(&c.inbox) or c.closing == LINGER:
         if c.ssl != NULL and not c.handshaking:
             SSL_shutdown(c.ssl)
         shutdown(c.fd, SHUT_WR)
@@ -201,7 +201,7 @@ cdef void client_run(Conn* c, u8* p, int n) noexcept:
         return
     if c.closing and c.x == NULL:
         if n > 0:
-            c.closing = 2
+            c.closing = LINGER
         client_finish(c)
         return
     if n > 0 and not client_keep(c, p, n):
@@ -237,7 +237,7 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
     else:
         status = -read_target(p, h, &t)
     if status:
-        c.closing = 2
+        c.closing = LINGER
         reply(c, NULL, status)
         return 0
     if length == NEED_MORE:
@@ -257,7 +257,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     note_request(x, p, h)
     log_request(x, p, h, t)
     if h.close or c.k.draining:
-        c.closing = True
+        c.closing = CLOSE
     if h.content_length > 0:
         x.request.mode = B_LENGTH
         x.request.left = h.content_length
@@ -266,7 +266,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     if x.request.mode != B_DONE:
         body_n = body_feed(&x.request, p + h.length, n - h.length, NULL, NULL)
         if body_n < 0:
-            c.closing = 2
+            c.closing = LINGER
             reply(c, x, 400)
             return 0
     x.octets_in = h.length + body_n
@@ -275,7 +275,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
         status = 431
     if status:
         if x.request.mode != B_DONE:
-            c.closing = 2
+            c.closing = LINGER
         reply(c, x, status)
         return body_n
     exchange_connect(x, 502)
@@ -357,7 +357,7 @@ cdef void request_body(Exchange* x, u8* p, int n) noexcept:
     cdef Conn* u = x.up
     cdef int used = body_feed(&x.request, p, n, NULL, NULL)
     if used < 0:
-        c.closing = 2
+        c.closing = LINGER
         if x.responding:
             exchange_cut(x)
         else:

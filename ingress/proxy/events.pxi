@@ -95,11 +95,11 @@ cdef void expired(Conn* c) noexcept:
         probe(c)
     elif c.timer == T_HEAD and held(&c.inbox) and not c.handshaking:
         c.k.counters.client_timeouts += 1
-        c.closing = 2
+        c.closing = LINGER
         reply(c, NULL, 408)
     elif c.timer == T_BODY and x != NULL and not x.responding:
         c.k.counters.client_timeouts += 1
-        c.closing = 2
+        c.closing = LINGER
         reply(c, x, 408)
     else:
         if c.timer != T_IDLE and c.timer != T_LINGER:

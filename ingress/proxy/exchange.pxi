@@ -195,7 +195,7 @@ cdef void exchange_cut(Exchange* x) noexcept:
     """The response cannot be completed: the client must see that, so its connection ends without the rest."""
     cdef Conn* c = x.down
     exchange_end(x)
-    c.closing = True
+    c.closing = CLOSE
     if held(&c.outbox):
         client_settle(c)
     else:
@@ -228,7 +228,7 @@ cdef void exchange_done(Exchange* x, bint surplus) noexcept:
     x.up = NULL
     u.x = NULL
     if x.request.mode != B_DONE:
-        c.closing = True
+        c.closing = LINGER
     log_attempt(x, x.status)
     if reusable:
         pool_put(u)

@@ -75,8 +75,10 @@ cdef void reply(Conn* c, Exchange* x, int status) noexcept:
     cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n
     cdef bint sent
-    if x == NULL or x.request.mode != B_DONE or c.k.draining or last_request(c):
-        c.closing = True
+    if x == NULL or x.request.mode != B_DONE:
+        c.closing = LINGER      # the rest of the request may still be coming
+    elif c.closing == NO and (c.k.draining or last_request(c)):
+        c.closing = CLOSE
     body_n = put_reply(&w, c, status, x != NULL and x.is_head)
     sent = conn_send(c, text, w.n)
     if x == NULL:

@@ -171,7 +171,7 @@ cdef void response_frame(Exchange* x, const Head* h) noexcept:
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
     if (x.decode or x.response.mode == B_UNTIL_CLOSE or c.k.draining or last_request(c)
             or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
-        c.closing = max(c.closing, 2 if x.request.mode != B_DONE else 1)
+        c.closing = max(c.closing, LINGER if x.request.mode != B_DONE else CLOSE)
 
 
 cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noexcept:
@@ -256,5 +256,5 @@ cdef void tunnel_eof(Exchange* x, Conn* side) noexcept:
     """One side of a switched protocol has closed. It is not read while the other side is behind, so all is delivered."""
     cdef Conn* c = x.down
     exchange_end(x)
-    c.closing = 2
+    c.closing = LINGER
     client_finish(c)

@@ -342,6 +342,29 @@ async def test_status_of_what_cannot_be_routed() -> None:
         await r.empty()
 
 
+@pytest.mark.parametrize("why", ["no route", "no endpoint", "answered early"])
+async def test_who_is_refused_while_sending_can_read_why(why: str) -> None:
+    async def early(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    async with rig(early) as r:
+        if why == "no route":
+            r.engine.remove_host("")
+        elif why == "no endpoint":
+            r.engine.set_backend("backend", [])
+        reader, writer = await r.connect()
+        writer.write(request("/", f"Content-Length: {8 << 20}", method="POST"))
+        for _ in range(128):  # all of it is sent before anything is read
+            writer.write(bytes(65536))
+            await writer.drain()
+        got = await reader.read()
+        assert got.startswith(
+            {"no route": b"HTTP/1.1 404", "no endpoint": b"HTTP/1.1 503", "answered early": b"HTTP/1.1 403"}[why]
+        )
+        writer.close()
+        await r.empty()
+
+
 async def test_counters() -> None:
     async with rig() as r:
         await r.ask(request("/", method="POST", body=b"12345") + request("/..", "Connection: close"))
