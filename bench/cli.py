@@ -12,6 +12,8 @@ from rich.table import Table
 from bench.compare import Change, NotComparable, compared
 from bench.load.cli import load
 from bench.peers.cli import peers
+from bench.report import markdown
+from bench.report.page import page
 
 
 @click.group()
@@ -92,3 +94,24 @@ def show_changes(changes: list[Change], bound: float) -> None:
         figures = ("", "") if change.note else (f"{change.share:+.1%}", f"{change.low:+.1%} to {change.high:+.1%}")
         table.add_row(change.what, *figures, change.note or verdict, style=STYLES[verdict])
     Console().print(table)
+
+
+@bench.command()
+@click.argument("results", nargs=-1, required=True, type=RESULT)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+              help="Write an HTML page here that needs no other file.")  # fmt: skip
+@click.option("--title", default="Load benchmarks", show_default=True)
+def report(results: tuple[Path, ...], output: Path | None, title: str) -> None:
+    """Make a page of results of `load`, `peers` and `scenario`; without -o print Markdown tables.
+
+    Several results of `peers` are drawn over their dates, too.
+    """
+    read = [(path.stem, read_result(path)) for path in results]
+    try:
+        if output is not None:
+            output.write_text(page(read, title))
+            click.echo(f"{output}: {output.stat().st_size // 1024} KiB")
+            return
+        click.echo("\n\n".join(markdown.table(result) for _, result in read))
+    except KeyError as error:
+        raise click.UsageError(f"a result has no {error}: was it written by another version?") from None

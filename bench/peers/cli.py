@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from bench.peers.compare import compare, shuffled_seed, table
+from bench.peers.compare import compare, shuffled_seed
 from bench.peers.process import STARTERS
 from bench.peers.rounds import Bursts
 from bench.peers.work import QUICK, WORKS, work_named
+from bench.report import markdown
 
 
 @click.command()
@@ -58,7 +59,7 @@ def peers(
     result = compare(works, peers or tuple(STARTERS), bursts, told)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
-    click.echo(table(result))
+    click.echo(markdown.peers(result))
     wrong = {f"{name}: {peer}": why for name, work in result["works"].items() for peer, why in work["errors"].items()}
     for what, why in (wrong | result["left_out"]).items():
         click.echo(f"not measured: {what}: {why}", err=True)

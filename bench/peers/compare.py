@@ -12,7 +12,7 @@ from typing import Any
 from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.configs import Place
-from bench.peers.process import STARTERS, Peer, PeerFailed, free_port, start, start_endpoint, version
+from bench.peers.process import Peer, PeerFailed, free_port, start, start_endpoint, version
 from bench.peers.rounds import Bursts, measure
 from bench.peers.verify import verify
 from bench.peers.work import Work
@@ -106,22 +106,3 @@ def make_certificate(folder: Path) -> None:
 
 def shuffled_seed() -> int:
     return random.SystemRandom().randrange(1 << 30)
-
-
-def table(result: dict[str, Any]) -> str:
-    """The result as a Markdown table: CPU per request relative to the reference, quartiles in brackets."""
-    names = [name for name in STARTERS if any(name in work.get("peers", {}) for work in result["works"].values())]
-    lines = ["| work | " + " | ".join(names) + " | rounds |", "|---|" + "---|" * (len(names) + 1)]
-    for name, work in result["works"].items():
-        cells = [cell(work, peer) for peer in names]
-        kept = next((each["rounds"] for each in work.get("peers", {}).values()), 0)
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {kept} |")
-    return "\n".join(lines)
-
-
-def cell(work: dict[str, Any], peer: str) -> str:
-    found = work.get("peers", {}).get(peer)
-    if found is None:
-        return "failed" if peer in work["errors"] or "run" in work["errors"] else "-"
-    low, high = found["ratio_quartiles"]
-    return f"**{found['ratio']:.2f}** ({low:.2f}-{high:.2f}), {found['cpu_us']:.0f} us"
