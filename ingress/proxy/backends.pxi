@@ -15,7 +15,8 @@ cdef Backend* backend_named(Core* k, object key) except NULL:
     if b == NULL:
         raise MemoryError()
     b.k = k
-    b.refs = 1
+    b.refs = b.table_refs = 1
+    b.patience = k.o.patience
     b.name_n = len(name)
     memcpy(b.name, <const char*>name, b.name_n)
     getrandom(&b.turn, sizeof(b.turn), 0)    # round robin begins anywhere: workers must not march in step
@@ -49,6 +50,8 @@ cdef void backend_clear(Backend* b) noexcept:
     cdef int i, n = b.n
     b.endpoints = NULL
     b.n = 0
+    balance_free(b.balance)
+    b.balance = NULL
     for i in range(n):
         endpoint_leave(old[i])
     free(old)
@@ -112,19 +115,35 @@ cdef Endpoint* endpoint_at(Core* k, str ip, int port) except NULL:
     return e
 
 
-cdef void backend_fill(Backend* b, object endpoints) except *:
-    """Replace the endpoints; nothing changes when one of them is wrong."""
-    cdef list wanted = list(dict.fromkeys([(str(ip), int(port)) for ip, port in endpoints]))
+cdef dict weights_of(object endpoints):
+    """(ip, port) -> weight, each endpoint once, those without any weight left out."""
+    cdef dict found = {}
+    for ip, port, *rest in endpoints:
+        weight = int(rest[0]) if rest else 1
+        if not 0 <= weight <= WEIGHT_MAX:
+            raise ValueError(f"endpoint {ip}:{port}: its weight must be 0 to {WEIGHT_MAX}")
+        if weight:
+            found.setdefault((str(ip), int(port)), weight)
+    return found
+
+
+cdef void backend_fill(Backend* b, object endpoints, object spec) except *:
+    """Replace endpoints and options; nothing changes when something is wrong."""
+    cdef dict wanted = weights_of(endpoints)
     cdef Endpoint** fresh = <Endpoint**>calloc(len(wanted) + 1, sizeof(Endpoint*))
     cdef Endpoint** old
+    cdef Patience patience = b.k.o.patience
+    cdef Balance* balance
     cdef int n = 0, i, old_n
     if fresh == NULL:
         raise MemoryError()
     try:
+        read_patience(&patience, spec)
         for ip, port in wanted:
             fresh[n] = endpoint_at(b.k, ip, port)
             fresh[n].members += 1
             n += 1
+        balance = balance_new(b, fresh, list(wanted.values()), spec)
     except BaseException:
         for i in range(n):
             endpoint_leave(fresh[i])
@@ -135,16 +154,21 @@ cdef void backend_fill(Backend* b, object endpoints) except *:
     old_n = b.n
     b.endpoints = fresh
     b.n = n
+    b.patience = patience
+    balance_free(b.balance)
+    b.balance = balance
     for i in range(old_n):
         endpoint_leave(old[i])
     free(old)
 
 
-cdef void endpoint_failed(Endpoint* e) noexcept:
+cdef void endpoint_failed(Exchange* x, Endpoint* e) noexcept:
     """An attempt failed for a reason that is the endpoint's."""
-    cdef Options* o = &e.k.o
+    cdef Patience* o = &x.backend.patience
     e.failures += 1
     e.streak += 1
+    if x.backend.balance != NULL:
+        note_failure(e, e.k.now_ns - x.attempt_ns)
     if o.eject_after and e.streak >= o.eject_after and not is_ejected(e):
         e.ejected_until = (e.k.tick + (o.eject << min(e.ejections, 4)) + 1) | 1
         e.ejections += 1
@@ -152,6 +176,8 @@ cdef void endpoint_failed(Endpoint* e) noexcept:
 
 
 cdef inline void endpoint_worked(Endpoint* e) noexcept nogil:
+    if e.ejections:
+        e.well_since = e.k.tick
     e.streak = 0
     e.ejections = 0
     e.ejected_until = 0
@@ -162,11 +188,11 @@ cdef inline bint is_ejected(const Endpoint* e) noexcept nogil:
 
 
 cdef bint may_leave_out(const Backend* b) noexcept nogil:
-    """Whether ejected endpoints may be left out: when more than half look bad, the fault is likely not theirs."""
+    """Whether ejected endpoints may be left out: when more than a share looks bad, the fault is likely not theirs."""
     cdef int i, ejected = 0
     for i in range(b.n):
         ejected += is_ejected(b.endpoints[i])
-    return ejected * 2 <= b.n
+    return ejected <= b.n * b.patience.eject_share
 
 
 cdef Endpoint* pick(Exchange* x) noexcept:
@@ -178,6 +204,8 @@ cdef Endpoint* pick(Exchange* x) noexcept:
     cdef Endpoint* e
     if b.n == 0:
         return NULL
+    if b.balance != NULL:
+        return balance_pick(x)
     if x.tried_n == 0:
         b.turn += 1
         x.turn = b.turn
@@ -203,7 +231,10 @@ cdef Endpoint* pick_other(Exchange* x, bint leave_out) noexcept:
             return e
         if untried == NULL:
             untried = e
-    return untried if untried != NULL else b.endpoints[x.turn % <uint32_t>b.n]
+    if untried == NULL:
+        untried = b.endpoints[x.turn % <uint32_t>b.n]
+        x.turn += 1
+    return untried
 
 
 cdef bint was_tried(const Exchange* x, const Endpoint* e) noexcept nogil:

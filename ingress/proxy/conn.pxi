@@ -226,6 +226,9 @@ cdef void pool_put(Conn* u) noexcept:
     if e.members == 0 or u.served >= <uint32_t>u.k.o.requests_per_connection or u.k.o.idle_per_endpoint == 0:
         conn_close(u)
         return
+    if u.k.o.upstream_age and u.k.tick - u.born >= u.k.o.upstream_age:
+        conn_close(u)
+        return
     if e.idle_n >= u.k.o.idle_per_endpoint:
         conn_close(e.idle_last)
     u.pool_prev = NULL
@@ -263,6 +266,7 @@ cdef Conn* upstream_dial(Core* k, Endpoint* e) noexcept:
     u = conn_new(k, fd, UPSTREAM)
     if u != NULL:
         u.endpoint = e
+        u.born = k.tick
         e.open_n += 1
         u.connecting = done < 0
     return u

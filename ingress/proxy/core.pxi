@@ -41,6 +41,7 @@ cdef struct Conn:
     uint32_t deadline        # tick; 0: none
     int slot                 # of the wheel; -1: not in it
     uint32_t served
+    uint32_t born            # tick
     uint32_t progress        # octets moved since the running time-out was last put off
     uint16_t port            # clients and listeners
     u8 kind
@@ -90,6 +91,8 @@ cdef struct Exchange:
     int head_sent            # octets of it the endpoint's socket has taken
     int64_t started_ns
     int64_t attempt_ns
+    int64_t first_ns         # when the first attempt began
+    uint64_t hash            # of what a consistent hash goes by
     int64_t response_ns      # when the response's head came
     int64_t octets_in
     int64_t octets_out       # with head
@@ -100,7 +103,7 @@ cdef struct Exchange:
     u8 over
     u8 minor
     u8 is_head
-    u8 idempotent
+    u8 repeatable            # once sent, it may be sent again
     u8 whole                 # `head` holds the entire request
     u8 keep_head             # until the response begins, for another attempt
     u8 stale_retried
@@ -124,12 +127,67 @@ cdef struct Endpoint:
     int ejections            # in a row
     uint32_t ejected_until   # tick; 0: it is not
     int refs                 # exchanges that have tried it
+    uint32_t well_since      # tick of its return from an ejection
+    double latency_ns        # peak-sensitive moving average until the response's head; 0: nothing is known
+    int64_t latency_at_ns
     u8 key_n
     u8 key[ADDRESS_TEXT + 10]    # ip:port or [ip]:port
+
+# What a failed attempt may be tried again for (BackendSpec.retry_on).
+cdef enum RetryOn:
+    RETRY_ERROR = 1
+    RETRY_TIMEOUT = 2
+    RETRY_INVALID_HEADER = 4
+    RETRY_500 = 8
+    RETRY_502 = 16
+    RETRY_503 = 32
+    RETRY_504 = 64
+    RETRY_403 = 128
+    RETRY_404 = 256
+    RETRY_429 = 512
+    RETRY_STATUSES = 1016    # RETRY_500 to RETRY_429
+    RETRY_NON_IDEMPOTENT = 1024
+
+# How long a backend's endpoints may take and what happens when they fail.
+cdef struct Patience:
+    int attempts
+    uint32_t retry_on
+    int64_t retry_ns         # 0: no limit
+    uint32_t connect         # ticks
+    uint32_t send
+    uint32_t read
+    int eject_after
+    uint32_t eject           # ticks
+    double eject_share
+
+cdef enum Algorithm:
+    ROUND_ROBIN, EWMA, LEAST_REQUESTS, RING, MAGLEV
+
+cdef enum HashBy:
+    BY_NOTHING, BY_CLIENT, BY_URI, BY_HEADER, BY_COOKIE
+
+# How a backend's requests are shared out, where that is not by plain turns. One entry per endpoint of the backend.
+cdef struct Balance:
+    int algorithm
+    int hash_by
+    int name_n
+    u8 name[256]             # of the field or cookie
+    double load_bound
+    uint32_t slow_start      # ticks
+    int n
+    int* weight
+    double* upto             # cumulated weights, the last one being their sum
+    uint32_t* since          # tick when it came; 0: it was there from the start
+    int places               # of the ring or the table
+    uint64_t* at             # ring: where on it a place is, ascending
+    uint16_t* owner          # index of a place's endpoint
 
 cdef struct Backend:
     Core* k
     int refs                 # the engine's, its routes' and its exchanges'
+    int table_refs           # the engine's and its routes'
+    Patience patience
+    Balance* balance         # NULL: plain round robin
     bint removed             # but a route still names it
     uint32_t turn
     int name_n
@@ -143,7 +201,7 @@ cdef struct Options:
     int response_head_bytes
     int pipeline_bytes
     int read_bytes
-    int attempts
+    Patience patience        # of backends that say nothing else
     int idle_per_endpoint
     int requests_per_connection
     int listen_batch
@@ -154,13 +212,9 @@ cdef struct Options:
     uint32_t linger
     uint32_t drain_idle
     uint32_t probe
-    uint32_t connect
-    uint32_t upstream_send
-    uint32_t upstream_read
     uint32_t upstream_idle
+    uint32_t upstream_age
     uint32_t octets_per_tick
-    int eject_after
-    uint32_t eject
     u8 server[256]
     int server_n
     u8 brand[256]
@@ -238,3 +292,4 @@ cdef struct Core:
     int date_n
     u8 random[4096]
     int random_left
+    uint64_t dice            # state of the generator that choices are made with

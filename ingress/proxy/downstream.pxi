@@ -270,7 +270,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
             reply(c, x, 400)
             return 0
     x.octets_in = h.length + body_n
-    status = find_route(x, p, t)
+    status = find_route(x, p, h, t)
     if status == 0 and not request_build(x, p, h, t, body_n):
         status = 431
     if status:
@@ -288,8 +288,8 @@ cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
     cdef int n = h.method.n
     x.minor = <u8>h.minor
     x.is_head = method_is(m, n, b"HEAD")
-    x.idempotent = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
-                    or method_is(m, n, b"OPTIONS"))
+    x.repeatable = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
+                    or method_is(m, n, b"OPTIONS"))    # RFC 9110, 9.2.2
     x.upgrade = (h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked
                  and not names_h2c(p + h.upgrade.at, h.upgrade.n))
 
@@ -308,7 +308,7 @@ cdef inline bint method_is(const u8* p, int n, const char* name) noexcept nogil:
     return <size_t>n == strlen(name) and memcmp(p, name, n) == 0
 
 
-cdef int find_route(Exchange* x, const u8* p, Target* t) noexcept:
+cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept:
     """Give the exchange its route and backend, once; 0, or the status when there is none."""
     cdef u8 host[HOST_MAX + 1]
     cdef HostTable table
@@ -330,6 +330,10 @@ cdef int find_route(Exchange* x, const u8* p, Target* t) noexcept:
     if x.log != NULL and table.labels[route] is not None:
         x.labels = <void*>table.labels[route]
         Py_INCREF(<object>x.labels)
+    if x.backend.patience.retry_on & RETRY_NON_IDEMPOTENT:
+        x.repeatable = True
+    if x.backend.balance != NULL:
+        x.hash = request_hash(x, p, h, t)
     return 0
 
 
@@ -347,7 +351,7 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
     x.head = w.p
     x.head_n = w.n
     x.whole = x.request.mode == B_DONE
-    x.keep_head = x.whole and x.idempotent
+    x.keep_head = x.whole and x.repeatable
     return not w.full
 
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TypedDict
 
-from ingress.proxy.settings import RouteSpec, Settings
+from ingress.proxy.settings import BackendSpec, RouteSpec, Settings
 
 class RouteStats(TypedDict):
     """One route and status. `octets_in` and `octets_out` count heads too; `buckets` are not cumulative:
@@ -104,8 +104,19 @@ class Engine:
     def listen(self, fd: int, *, tls: bool, port: int) -> None:
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says."""
 
-    def set_backend(self, key: str, endpoints: Iterable[tuple[str, int]]) -> None:
-        """Replace one backend's (ip, port) endpoints. Raises ValueError, and changes nothing, for a wrong address."""
+    def set_backend(
+        self, key: str, endpoints: Iterable[tuple[str, int] | tuple[str, int, int]], spec: BackendSpec = ...
+    ) -> None:
+        """Replace one backend: its (ip, port) or (ip, port, weight) endpoints and how they are chosen.
+
+        Raises ValueError, and changes nothing, for what is wrong.
+        """
+
+    def choose(self, key: str, by: bytes = b"") -> str | None:
+        """The endpoint, "ip:port", that a request would go to now, `by` being what a consistent hash goes by.
+
+        None: there is none. Moves the backend's turn as a request does.
+        """
 
     def remove_backend(self, key: str) -> None:
         """Forget a backend; routes that still name it answer 503."""

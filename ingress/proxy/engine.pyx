@@ -14,6 +14,7 @@ import resource
 import socket as sockets
 
 from ingress.proxy.logwriter import LogWriter
+from ingress.proxy.settings import BackendSpec
 
 include "libc.pxi"
 include "tls.pxi"
@@ -26,6 +27,7 @@ include "stats.pxi"
 include "logformat.pxi"
 include "log.pxi"
 include "core.pxi"
+include "balance.pxi"
 include "routes.pxi"
 include "backends.pxi"
 include "timers.pxi"
@@ -66,6 +68,7 @@ cdef class Engine:
             raise MemoryError()
         self.k.epfd = -1
         read_settings(&self.k.o, settings)
+        seed_dice(self.k, settings.seed)
         grow_read_buffer(self.k.o.read_bytes)
         self.k.engine = <void*>self
         self.k.routes = <void*>self.routes
@@ -120,10 +123,20 @@ cdef class Engine:
         l.port = port
         watch(l, EPOLLIN)
 
-    def set_backend(self, key, endpoints):
-        """Replace one backend's (ip, port) endpoints. Raises ValueError, and changes nothing, for a wrong address."""
-        backend_fill(backend_named(self.k, key), endpoints)
+    def set_backend(self, key, endpoints, spec=BackendSpec()):
+        """Replace one backend: its (ip, port) or (ip, port, weight) endpoints and how they are chosen.
+
+        Raises ValueError, and changes nothing, for what is wrong.
+        """
+        backend_fill(backend_named(self.k, key), endpoints, spec)
         reap(self.k)
+
+    def choose(self, key, by=b""):
+        """The endpoint, "ip:port", that a request would go to now, `by` being what a consistent hash goes by.
+
+        None: there is none. Moves the backend's turn as a request does.
+        """
+        return choose_endpoint(self.k, key, by)
 
     def remove_backend(self, key):
         """Forget a backend; routes that still name it answer 503."""

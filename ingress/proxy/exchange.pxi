@@ -64,7 +64,10 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
     """Give the request to an endpoint, or answer with `failure` when no attempt is left."""
     cdef Endpoint* e
     cdef Conn* u
-    while x.attempts < x.k.o.attempts:
+    cdef Patience* patience = &x.backend.patience
+    if x.attempts == 0:
+        x.first_ns = x.k.now_ns
+    while x.attempts < patience.attempts and (x.attempts == 0 or in_time(x)):
         e = pick(x)
         if e == NULL:
             failure = 503
@@ -78,7 +81,7 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
         x.attempt_ns = x.k.now_ns
         u = exchange_upstream(x, e)
         if u == NULL:
-            endpoint_failed(e)
+            endpoint_failed(x, e)
             x.k.counters.connect_failures += 1
             log_attempt(x, 502)
             failure = 502
@@ -150,16 +153,29 @@ cdef void exchange_gone(Exchange* x) noexcept:
     conn_close(c)
 
 
-cdef bint may_retry(Exchange* x) noexcept:
-    """Never once the response has begun; a request that was sent only if doing it twice is harmless (RFC 9110, 9.2.2)."""
+cdef inline bint in_time(const Exchange* x) noexcept nogil:
+    cdef int64_t limit = x.backend.patience.retry_ns
+    return limit == 0 or x.k.now_ns - x.first_ns < limit
+
+
+cdef bint may_retry(Exchange* x, bint asked) noexcept:
+    """Never once the response has begun; always when nothing was sent; else when it is asked for and doing the request
+    twice is harmless (RFC 9110, 9.2.2) or asked for as well."""
     if x.head == NULL or x.responding or x.down == NULL or x.down.fd < 0:
         return False
-    return x.head_sent == 0 or (x.idempotent and x.whole)
+    return x.head_sent == 0 or (x.repeatable and x.whole and asked)
+
+
+cdef void retry(Exchange* x, int failure) noexcept:
+    x.k.counters.retries += 1
+    x.head_sent = 0
+    exchange_connect(x, failure)
 
 
 cdef void upstream_lost(Conn* u, int status) noexcept:
     """The connection failed before its response was complete: another attempt, an answer of ours, or a cut response."""
     cdef Exchange* x = u.x
+    cdef uint32_t why
     cdef bint stale, begun = held(&u.inbox) > 0, was_connecting = u.connecting
     if x == NULL:
         conn_close(u)
@@ -168,7 +184,7 @@ cdef void upstream_lost(Conn* u, int status) noexcept:
     x.up = NULL
     u.x = NULL
     if not stale:
-        endpoint_failed(u.endpoint)
+        endpoint_failed(x, u.endpoint)
         if was_connecting:
             x.k.counters.connect_failures += 1
         elif status == 504:
@@ -180,13 +196,13 @@ cdef void upstream_lost(Conn* u, int status) noexcept:
     if x.responding:
         exchange_cut(x)
         return
-    if not begun and may_retry(x):
-        if stale and not x.stale_retried:
+    stale = stale and not x.stale_retried
+    why = RETRY_TIMEOUT if status == 504 else RETRY_ERROR
+    if not begun and may_retry(x, stale or x.backend.patience.retry_on & why):
+        if stale:
             x.stale_retried = True    # an idle connection that was closed meanwhile says nothing of the endpoint
             x.attempts -= 1
-        x.k.counters.retries += 1
-        x.head_sent = 0
-        exchange_connect(x, status)
+        retry(x, status)
         return
     reply(x.down, x, status)
 

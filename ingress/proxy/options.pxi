@@ -10,7 +10,6 @@ cdef void read_settings(Options* o, object s) except *:
     o.response_head_bytes = min(s.response_head_limit_bytes, HEADROOM // 2)
     o.pipeline_bytes = s.pipeline_limit_bytes
     o.read_bytes = s.read_buffer_bytes
-    o.attempts = s.attempts
     o.idle_per_endpoint = s.idle_per_endpoint
     o.requests_per_connection = s.requests_per_connection
     o.listen_batch = s.listen_batch
@@ -21,15 +20,60 @@ cdef void read_settings(Options* o, object s) except *:
     o.drain_idle = ticks_of(s.drain_idle_seconds)
     o.linger = ticks_of(s.lingering_seconds)
     o.probe = ticks_of(s.half_close_probe_seconds)
-    o.connect = ticks_of(s.connect_seconds)
-    o.upstream_send = ticks_of(s.upstream_send_seconds)
-    o.upstream_read = ticks_of(s.upstream_read_seconds)
+    o.patience.attempts = s.attempts
+    o.patience.retry_ns = <int64_t>(s.retry_seconds * 1e9)
+    o.patience.connect = ticks_of(s.connect_seconds)
+    o.patience.send = ticks_of(s.upstream_send_seconds)
+    o.patience.read = ticks_of(s.upstream_read_seconds)
+    o.patience.eject_after = s.eject_after_failures
+    o.patience.eject = ticks_of(s.eject_seconds)
+    o.patience.eject_share = s.eject_share
+    read_retry_on(&o.patience, s.retry_on)
+    o.upstream_age = ticks_of(s.upstream_age_seconds)
     o.upstream_idle = ticks_of(s.upstream_idle_seconds)
     o.octets_per_tick = max(1, <uint32_t>(s.client_octets_per_second * (1 << TICK_SHIFT) / 1e9))
-    o.eject_after = s.eject_after_failures
-    o.eject = ticks_of(s.eject_seconds)
     o.server_n = copy_text(o.server, sizeof(o.server), "server", s.server)
     o.brand_n = copy_text(o.brand, sizeof(o.brand), "brand", s.brand)
+
+
+RETRY_TOKENS = {
+    "error": RETRY_ERROR, "timeout": RETRY_TIMEOUT, "invalid_header": RETRY_INVALID_HEADER,
+    "http_500": RETRY_500, "http_502": RETRY_502, "http_503": RETRY_503, "http_504": RETRY_504,
+    "http_403": RETRY_403, "http_404": RETRY_404, "http_429": RETRY_429, "non_idempotent": RETRY_NON_IDEMPOTENT,
+}
+
+
+cdef void read_retry_on(Patience* p, object tokens) except *:
+    p.retry_on = 0
+    if list(tokens) == ["off"]:
+        p.attempts = 1
+        return
+    for token in tokens:
+        if token not in RETRY_TOKENS:
+            raise ValueError(f"retry_on: {token!r} is none of {', '.join(RETRY_TOKENS)}, and off only stands alone")
+        p.retry_on |= <uint32_t>RETRY_TOKENS[token]
+
+
+cdef void read_patience(Patience* p, object spec) except *:
+    """What a BackendSpec says; what it leaves open stays."""
+    if spec.attempts is not None:
+        p.attempts = max(1, spec.attempts)
+    if spec.retry_seconds is not None:
+        p.retry_ns = <int64_t>(spec.retry_seconds * 1e9)
+    if spec.connect_seconds is not None:
+        p.connect = ticks_of(spec.connect_seconds)
+    if spec.send_seconds is not None:
+        p.send = ticks_of(spec.send_seconds)
+    if spec.read_seconds is not None:
+        p.read = ticks_of(spec.read_seconds)
+    if spec.eject_after_failures is not None:
+        p.eject_after = spec.eject_after_failures
+    if spec.eject_seconds is not None:
+        p.eject = ticks_of(spec.eject_seconds)
+    if spec.eject_share is not None:
+        p.eject_share = spec.eject_share
+    if spec.retry_on is not None:
+        read_retry_on(p, spec.retry_on)
 
 
 cdef int copy_text(u8* out, int size, str name, str text) except -1:

@@ -56,6 +56,7 @@ cdef class HostTable:
     def __dealloc__(self):
         cdef int i
         for i in range(self.route_n):
+            self.routes[i].backend.table_refs -= 1
             backend_release(self.routes[i].backend)
         free(self.routes)
         free(self.entries)
@@ -125,6 +126,7 @@ cdef HostTable build_host_table(Core* k, object routes):
         table.routes[i].id = spec[3]
         table.routes[i].backend = backend_named(k, spec[2])
         table.routes[i].backend.refs += 1
+        table.routes[i].backend.table_refs += 1
         table.route_n = i + 1
         table.labels.append(tuple([label.encode() for label in spec[4]]) if len(spec) > 4 and spec[4] else None)
         add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))

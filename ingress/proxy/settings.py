@@ -35,6 +35,55 @@ _BOUNDS = {
     "read_buffer_bytes": (1024, 1 << 24),
     "listen_batch": (1, 4096),
 }
+_MAY_BE_ZERO = ("retry_seconds", "upstream_age_seconds")
+_YEAR_SECONDS = 86400 * 365
+
+
+def _check_more(found: "Settings | BackendSpec") -> None:
+    """Raises ValueError for what may be 0 or None, and is neither that nor sensible."""
+    for name in found.__slots__:
+        value = getattr(found, name)
+        if value is not None and name.endswith("_seconds") and not 0 <= value <= _YEAR_SECONDS:
+            raise ValueError(f"{name} is {value}: must be 0 to a year")
+    if found.eject_share is not None and not 0 <= found.eject_share <= 1:
+        raise ValueError(f"eject_share is {found.eject_share}: must be 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendSpec:
+    """How one backend's endpoints are chosen, tried again and given up. None: as the engine's Settings say.
+
+    `algorithm` is one of
+      round_robin     in turn, by weight;
+      ewma            of two at random the one that answers sooner: a moving average that follows a slow answer at once;
+      least_requests  of two at random the one with fewer requests under way;
+      ring, maglev    consistent hash of what `hash_by` names: the same key, the same endpoint, and few keys move when
+                      endpoints come or go. A ring keeps more keys where they are, maglev's shares are more even.
+    `hash_by`: "client" (its address), "uri" (target with query), "header:NAME" or "cookie:NAME"; requests without the
+    field or cookie go anywhere.
+    """
+
+    algorithm: str = "round_robin"
+    hash_by: str = ""
+    load_bound: float = 1.25  # hashing: who has this times its share of the requests is passed over; 0: nobody
+    slow_start_seconds: float = 0.0  # a new endpoint's share grows for so long; not with a consistent hash
+    attempts: int | None = None
+    retry_on: tuple[str, ...] | None = None
+    retry_seconds: float | None = None
+    connect_seconds: float | None = None
+    send_seconds: float | None = None
+    read_seconds: float | None = None
+    eject_after_failures: int | None = None
+    eject_seconds: float | None = None
+    eject_share: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what could not work. What has to do with names the engine checks."""
+        _check_more(self)
+        if self.attempts is not None and not 1 <= self.attempts <= 1000:
+            raise ValueError(f"attempts is {self.attempts}: must be 1 to 1000")
+        if self.load_bound != 0 and not 1 <= self.load_bound <= 1e6:
+            raise ValueError(f"load_bound is {self.load_bound}: must be 0 or at least 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +131,21 @@ class Settings:
     access_log_format: str = ""  # text with nginx's $variables; "" is ingress-nginx's upstreaminfo
     access_log_escape: str = "default"  # of values: default, json or none, as nginx's log_format
 
+    # Trying again: "error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_403",
+    # "http_404", "http_429", "non_idempotent", or "off" alone, as nginx's proxy_next_upstream.
+    # Whatever they say: a refused connection is tried elsewhere, and nothing is after octets of the response.
+    retry_on: tuple[str, ...] = ("error", "timeout")
+    retry_seconds: float = 0.0  # no attempt begins later than this after the first; 0: no limit
+    eject_share: float = 0.5  # when more of a backend's endpoints are ejected, none is left out: who would be left?
+    upstream_age_seconds: float = 3600.0  # an older connection is not used again; 0: no limit
+    seed: int = 0  # of the choices made at random, to repeat a run; 0: a new one every time
+
     def __post_init__(self) -> None:
         """Raises ValueError for a limit that could not work."""
         for name, (least, most) in _BOUNDS.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}: must be {least} to {most}")
         for name in self.__slots__:
-            if name.endswith("_seconds") and not 0 < getattr(self, name) <= 86400 * 365:
+            if name.endswith("_seconds") and name not in _MAY_BE_ZERO and not 0 < getattr(self, name) <= _YEAR_SECONDS:
                 raise ValueError(f"{name} is {getattr(self, name)}: must be more than 0 and at most a year")
+        _check_more(self)

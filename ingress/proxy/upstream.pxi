@@ -9,7 +9,7 @@ cdef void upstream_settle(Conn* u) noexcept:
     if u.connecting:
         watch(u, EPOLLOUT)
         if u.timer != T_CONNECT:
-            arm(u, T_CONNECT, o.connect)
+            arm(u, T_CONNECT, x.backend.patience.connect)
     elif x == NULL:
         watch(u, EPOLLIN)
         arm(u, T_IDLE, o.upstream_idle)
@@ -19,13 +19,13 @@ cdef void upstream_settle(Conn* u) noexcept:
         arm(u, T_NONE, 0)
     elif held(&u.outbox):
         watch(u, EPOLLIN | EPOLLOUT)
-        arm(u, T_SEND, o.upstream_send)
+        arm(u, T_SEND, x.backend.patience.send)
     else:
         watch(u, EPOLLIN)
         if x.request.mode != B_DONE and x.request.mode != B_TUNNEL and not x.responding:
             arm(u, T_NONE, 0)    # the client's body is what is waited for
         else:
-            arm(u, T_READ, o.upstream_read)
+            arm(u, T_READ, x.backend.patience.read)
 
 
 cdef void upstream_writable(Conn* u) noexcept:
@@ -93,18 +93,54 @@ cdef void upstream_eof(Conn* u, bint orderly) noexcept:
 
 
 cdef void bad_response(Conn* u) noexcept:
-    """Not HTTP, or framed in a way that two readers could read in two ways. Not tried elsewhere: it did the request."""
+    """Not HTTP, or framed in a way that two readers could read in two ways. Tried elsewhere only on request: it may
+    have done its work."""
     cdef Exchange* x = u.x
     u.k.counters.bad_responses += 1
-    endpoint_failed(u.endpoint)
+    endpoint_failed(x, u.endpoint)
     log_attempt(x, 502)
     x.up = NULL
     u.x = NULL
     conn_close(u)
     if x.responding:
         exchange_cut(x)
+    elif may_retry(x, x.backend.patience.retry_on & RETRY_INVALID_HEADER):
+        retry(x, 502)
     else:
         reply(x.down, x, 502)
+
+
+cdef uint32_t retry_on_status(int status) noexcept nogil:
+    if status == 500:
+        return RETRY_500
+    if status == 502:
+        return RETRY_502
+    if status == 503:
+        return RETRY_503
+    if status == 504:
+        return RETRY_504
+    if status == 403:
+        return RETRY_403
+    if status == 404:
+        return RETRY_404
+    return RETRY_429 if status == 429 else 0
+
+
+cdef bint response_retried(Exchange* x, int status) noexcept:
+    """Whether the request is tried elsewhere for its status. The last attempt's response is the client's."""
+    cdef Conn* u = x.up
+    cdef uint32_t why = retry_on_status(status)
+    cdef Patience* patience = &x.backend.patience
+    if not patience.retry_on & why or x.attempts >= patience.attempts or not in_time(x) or not may_retry(x, True):
+        return False
+    if why != RETRY_403 and why != RETRY_404:
+        endpoint_failed(x, u.endpoint)
+    log_attempt(x, status)
+    x.up = NULL
+    u.x = NULL
+    conn_close(u)
+    retry(x, 502)
+    return True
 
 
 cdef void response_heads(Exchange* x, u8* p, int n, bint headroom) noexcept:
@@ -182,9 +218,13 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     cdef int used = 0, body_n = 0
     cdef u8* body = p + h.length
     cdef u8* out
+    if x.backend.patience.retry_on & RETRY_STATUSES and response_retried(x, h.status):
+        return
     x.status = h.status
     x.response_ns = x.k.now_ns
     endpoint_worked(u.endpoint)
+    if x.backend.balance != NULL:
+        note_latency(u.endpoint, x.k.now_ns - x.attempt_ns)
     response_frame(x, h)
     if h.status == 204:
         h.content_length = -1     # RFC 9110, 8.6
