@@ -2,7 +2,9 @@
 
 import asyncio
 
-from ingress.proxy import Settings
+import pytest
+
+from ingress.proxy import BackendSpec, Settings
 from tests.ingress.proxy.rig import Request, Rig, echo, request, rig, until
 
 EJECTING = Settings(eject_after_failures=3, eject_seconds=1.0)
@@ -79,3 +81,62 @@ async def test_a_status_is_no_failure() -> None:
         for _ in range(20):
             await r.get()
         assert ejected(r) == 0
+
+
+@pytest.mark.parametrize("algorithm", ["round_robin", "least_requests", "ring", "maglev"])
+@pytest.mark.parametrize(
+    ("share", "bad_n", "spared"), [(0.2, 1, False), (0.34, 1, True), (0.34, 2, False), (1.0, 2, True)]
+)
+async def test_how_many_may_be_left_out(algorithm: str, share: float, bad_n: int, spared: bool) -> None:
+    """Of three. When more look bad than may, all are asked: the requests are shared out as if nothing had happened."""
+    bad = [Switch() for _ in range(bad_n)]
+    hash_by = "uri" if algorithm in ("ring", "maglev") else ""
+    spec = BackendSpec(
+        algorithm=algorithm, hash_by=hash_by, eject_share=share, eject_after_failures=2, eject_seconds=60, load_bound=0
+    )
+    async with rig(*bad, *[echo] * (3 - bad_n), settings=Settings(seed=7)) as r:
+        r.engine.set_backend("backend", [endpoint.address for endpoint in r.endpoints], spec)
+        for i in range(200):
+            if ejected(r) == bad_n:
+                break
+            assert (await r.get(f"/{i}")).startswith(b"HTTP/1.1 200")
+        assert ejected(r) == bad_n
+        before = sum(switch.asked for switch in bad)
+        for i in range(60):
+            assert (await r.get(f"/{i}")).startswith(b"HTTP/1.1 200")
+        asked = sum(switch.asked for switch in bad) - before
+        assert asked == 0 if spared else asked > 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+async def test_nobody_is_refused_because_all_look_bad(share: float) -> None:
+    bad = [Switch() for _ in range(3)]
+    async with rig(*bad, settings=Settings(eject_after_failures=1, eject_seconds=60, eject_share=share)) as r:
+        for algorithm in ("round_robin", "ewma", "least_requests", "ring", "maglev"):
+            for switch in bad:
+                switch.broken = True
+            spec = BackendSpec(algorithm=algorithm, hash_by="client" if algorithm in ("ring", "maglev") else "")
+            r.engine.set_backend("backend", [endpoint.address for endpoint in r.endpoints], spec)
+            for _ in range(3):
+                assert (await r.get()).startswith(b"HTTP/1.1 502")
+            assert ejected(r) == 3
+            for switch in bad:
+                switch.broken = False
+            assert (await r.get()).startswith(b"HTTP/1.1 200")
+
+
+async def test_an_ejected_endpoint_comes_back_slowly() -> None:
+    bad = Switch()
+    async with rig(bad, echo, settings=Settings(eject_after_failures=1, eject_seconds=0.3, seed=7)) as r:
+        where = [endpoint.address for endpoint in r.endpoints]
+        r.engine.set_backend("backend", where, BackendSpec(slow_start_seconds=60))
+        while ejected(r) == 0:
+            await r.get()
+        bad.broken = False
+        await until(lambda: ejected(r) == 0)
+        asked = bad.asked
+        while bad.asked == asked:  # it is well again once it has answered
+            await r.get()
+        for _ in range(40):
+            await r.get()
+        assert bad.asked - asked < 12
