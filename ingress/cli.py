@@ -10,6 +10,7 @@ import click
 
 from ingress import control
 from ingress.listeners import Address, BadAddress, read_listening
+from ingress.names import AGAIN_SECONDS
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
@@ -73,6 +74,14 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option(
             "--worker-timeout", type=_SECONDS, default=10.0, show_default=True, metavar="SECONDS", help=_WORKER_TIMEOUT
         ),
+        click.option(
+            "--resolve-every",
+            type=click.FloatRange(0.1),
+            default=AGAIN_SECONDS,
+            show_default=True,
+            metavar="SECONDS",
+            help=_RESOLVE,
+        ),
         click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
@@ -134,6 +143,7 @@ _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 _WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
+_RESOLVE = "Look up the names of ExternalName Services anew after so long."
 _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."

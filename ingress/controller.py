@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ingress import wire
 from ingress.routes.compile import RoutingTable
@@ -31,25 +31,25 @@ class Controller:
         self.applied = False
         self.applied_at_seconds = 0.0
         """When the tables last changed (Unix time)."""
+        self.compiled_well = True
+        """Whether the last look at the objects led to tables."""
+        self.before_first: Callable[[], Awaitable[None]] | None = None
+        """Waited for before the first tables are handed on: what they need from outside."""
         self._told_of_tls = False
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
+        if not self.applied and self.before_first is not None:
+            self._compile(keys)
+            await self.before_first()
         self.refresh(keys)
 
     def refresh(self, keys: Sequence[Key] | None = None) -> None:
         """The same at once. Raises ApplyFailed."""
-        try:
-            changes = self.table.update(keys)
-        except Exception as error:
-            # A bug here must not end what the workers serve: they keep the last good tables until the next try.
-            log.exception("the routes could not be compiled")
-            raise ApplyFailed(f"the routes could not be compiled: {error!r}") from error
+        changes = self._compile(keys)
         for table in ("hosts", "backends", "certificates"):
             for key in getattr(changes, table):
                 self.table.problems.replace(("refused", table, key), ())
-        for problem in changes.new_problems:
-            log.warning("%s", problem)
         if self.applied and not changes:
             return
         if changes.certificates.get(EVERY_HOST, ...) is None:
@@ -57,6 +57,19 @@ class Controller:
         first, self.applied, self.applied_at_seconds = not self.applied, True, time.time()
         self.publish(changes)
         self._tell(changes, first)
+
+    def _compile(self, keys: Sequence[Key] | None) -> Changes:
+        try:
+            changes = self.table.update(keys)
+        except Exception as error:
+            # A bug here must not end what the workers serve: they keep the last good tables until the next try.
+            self.compiled_well = False
+            log.exception("the routes could not be compiled")
+            raise ApplyFailed(f"the routes could not be compiled: {error!r}") from error
+        self.compiled_well = True
+        for problem in changes.new_problems:
+            log.warning("%s", problem)
+        return changes
 
     def snapshot(self, generation: int) -> wire.Update:
         """The whole tables, for a worker that has nothing yet."""

@@ -65,9 +65,9 @@ class Maintenance:
         try:
             found = list(plan.objects_of_flags())
             changed = sum(map(plan.store.put, found))
-            names = {each.key for each in found}
+            said = {each.key for each in found}
             for key in plan.store.keys(EndpointSlice.KIND):
-                if key.namespace == NAMESPACE and key not in names:  # a name has no such address any more
+                if key.namespace == NAMESPACE and key not in said:  # a name has no such address any more
                     changed += plan.store.remove(key)
             if found:
                 yield Line(f"names in the flags looked up: {changed or 'no'} changes")
@@ -79,6 +79,10 @@ class Maintenance:
                 yield Line(f"{plan.source.folder} read again: {len(plan.source.problems)} problems")
             except FolderUnreadable as error:
                 yield Line(str(error), ok=False)
+        names = self.proxy.table.external_names()
+        if names:
+            self.proxy.names.forget_ages()
+            yield Line(f"{len(names)} names of ExternalName Services are being looked up")
         try:
             self.proxy.controller.refresh()
         except ApplyFailed as error:

@@ -17,17 +17,18 @@ from ingress.controller import Controller
 from ingress.handover import Predecessor, Successor
 from ingress.listeners import Address, Listener
 from ingress.maintenance import Maintenance
+from ingress.names import AGAIN_SECONDS, Names
 from ingress.observe.admin import AdminEndpoint
 from ingress.observe.metrics import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
-from ingress.routes.compile import KINDS, RoutingTable
+from ingress.routes.compile import FOLDER_KINDS, RoutingTable
 from ingress.routes.model import Certificate, Changes
 from ingress.supervisor import Supervisor
 from lb.cluster.objects import Object
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
-from lb.reconcile import reconcile_forever
+from lb.reconcile import ApplyFailed, reconcile_forever
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Plan:
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
     hang_seconds: float = 0.0
+    resolve_seconds: float = AGAIN_SECONDS
     access_log: int | None = None
     """A file descriptor that every worker appends whole lines to."""
     access_log_path: Path | None = None
@@ -95,13 +97,20 @@ class Proxy:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.table = RoutingTable(plan.store, plan.selection)
+        self.names = Names(
+            lambda: self.table.external_names(),
+            self._name_changed,
+            local=plan.selection.standalone,
+            again_seconds=plan.resolve_seconds,
+        )
+        self.table = RoutingTable(plan.store, plan.selection, names=self.names.answers)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
         self.supervisor.hang_seconds = plan.hang_seconds
         if plan.access_log is not None:
             self.supervisor.settings = {"access_log_fd": plan.access_log}
             self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
+        self.controller.before_first = self.names.first
         self.totals = Totals(self.table)
         self.stop = Stop()
         self.maintenance = Maintenance(self)
@@ -117,8 +126,16 @@ class Proxy:
 
     def _publish(self, changes: Changes) -> None:
         self.supervisor.publish(changes)
+        if changes.backends:
+            self.names.wake()
         if changes.hosts:
             self.totals.routes_changed()
+
+    def _name_changed(self, name: str) -> None:
+        if not self.controller.applied:
+            return  # asked for by the first pass, which goes on now
+        with contextlib.suppress(ApplyFailed):  # logged; the next full pass tries again
+            self.controller.refresh(self.table.services_named(name))
 
     @property
     def not_ready(self) -> str:
@@ -196,12 +213,13 @@ class Proxy:
             plan.source.run(),
             reconcile_forever(
                 plan.store,
-                KINDS,
+                FOLDER_KINDS,
                 self.controller.apply,
                 synced=plan.source.synced,
                 settle_seconds=SETTLE_SECONDS,
                 drift_seconds=DRIFT_SECONDS,
             ),
+            self.names.run(),
             self._count(),
             self._begin(),
         ]

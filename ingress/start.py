@@ -16,6 +16,7 @@ from ingress import systemd
 from ingress.default_certificate import make_default_certificate
 from ingress.handover import Predecessor, only_probed
 from ingress.listeners import Address, CannotListen, Listener, open_admin, open_listeners
+from ingress.names import AGAIN_SECONDS
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.run import Plan, Proxy
@@ -45,6 +46,7 @@ class Listening:
     verbose: bool
     access_log: Path | None = None
     worker_timeout: float = 0.0
+    resolve_every: float = AGAIN_SECONDS
     control: Path | None = None
     from_: tuple[Address, ...] = ()
 
@@ -130,6 +132,7 @@ def _start(
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,
         hang_seconds=listening.worker_timeout,
+        resolve_seconds=listening.resolve_every,
         access_log=_open_log(listening.access_log) if listening.access_log else None,
         access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
         control=listening.control,

@@ -1,20 +1,43 @@
 """A Service port, as a rule names it -> its endpoints now, or the reason why there can be none."""
 
-from ingress.routes.model import Backend
-from lb.cluster.objects import Service
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ingress.routes.model import Backend, NameAnswer
+from ingress.routes.pods import slices_of_pods
+from lb.cluster.objects import EndpointSlice, Pod, Service
 from lb.cluster.store import ObjectStore
 from lb.endpoints import port_endpoints, port_named
 
+_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*")
+_LOCAL = re.compile(r"(.*\.)?(localhost|localhost\.localdomain|localhost[46]|ip6-localhost|ip6-loopback)")
 
-def compile_backend(store: ObjectStore, namespace: str, service: str, port: str) -> Backend:
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What a Service's endpoints depend on beside the Service and its slices."""
+
+    names: Mapping[str, NameAnswer] = field(default_factory=dict)
+    """What the names of ExternalName Services were found to mean."""
+    pods: bool = False
+    """Pods stand in for slices that nobody writes."""
+
+
+NOTHING_AROUND = Around()
+
+
+def compile_backend(
+    store: ObjectStore, namespace: str, service: str, port: str, *, around: Around = NOTHING_AROUND
+) -> Backend:
     """Look at the Service and its EndpointSlices as they are now."""
     found = store.get(Service, namespace, service)
     if found is None:
         advice = "create it, or correct the name in the rule"
         return _wrong(namespace, service, port, "does not exist", advice=advice)
     if found.spec.type == "ExternalName":
-        advice = "use a Service with EndpointSlices that name the addresses"
-        return _wrong(namespace, service, port, "is of type ExternalName, which is not served yet", advice=advice)
+        return _external(found, port, around.names)
     # A port's name has a letter in it, so digits are always a number.
     named = port_named(found, int(port) if port.isdigit() else port)
     if named is None:
@@ -22,9 +45,50 @@ def compile_backend(store: ObjectStore, namespace: str, service: str, port: str)
         return _wrong(namespace, service, port, f"has no port {port}", advice=f"its ports: {there or 'none'}")
     if named.protocol != "TCP":
         return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice="HTTP needs a TCP port")
-    endpoints = port_endpoints(found, named, store.slices_of(namespace, service))
+    endpoints = port_endpoints(found, named, slices_for(store, found, around))
     usable = tuple((each.address, each.port) for each in endpoints.cluster)
     return Backend(namespace, service, port, usable, len(endpoints.all))
+
+
+def slices_for(store: ObjectStore, service: Service, around: Around) -> list[EndpointSlice]:
+    """The slices of a Service; if it has none, those that its Pods would have."""
+    found = store.slices_of(service.metadata.namespace, service.metadata.name)
+    return found or (slices_of_pods(service, store.all(Pod)) if around.pods else [])
+
+
+def _external(found: Service, port: str, names: Mapping[str, NameAnswer]) -> Backend:
+    """A name outside. Its ports need not be listed in the Service, as in ingress-nginx."""
+    namespace, service = found.metadata.namespace, found.metadata.name
+    name = found.spec.external_name.lower().rstrip(".")
+    reason = refused_name(name)
+    if reason:
+        return _wrong(namespace, service, port, f"has externalName {name or '(none)'}: {reason[0]}", advice=reason[1])
+    named = port_named(found, int(port) if port.isdigit() else port)
+    if named is None and not port.isdigit():
+        advice = "name it in spec.ports, or give its number in the rule"
+        return _wrong(namespace, service, port, f"has no port {port}", advice=advice)
+    number = int(port) if named is None else named.target_port if isinstance(named.target_port, int) else named.port
+    answer = names.get(name)
+    if answer is None:
+        return Backend(namespace, service, port, external=name)
+    if not answer.addresses:
+        why = f"Service {namespace}/{service} has externalName {name}: {answer.error}"
+        return Backend(namespace, service, port, wrong=why, advice="correct the name, or its DNS record", external=name)
+    endpoints = tuple((ip, number) for ip in answer.addresses)
+    return Backend(namespace, service, port, endpoints, len(endpoints), external=name)
+
+
+def refused_name(name: str) -> tuple[str, str] | None:
+    """Why a name is not asked for, and what to do; None if it may be."""
+    if _LOCAL.fullmatch(name):
+        return "this machine is not reached by name", "name another host, or give addresses in an EndpointSlice"
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        if _NAME.fullmatch(name) and len(name) <= 253:
+            return None
+        return "it is not a DNS name", "write a name such as db.example.com"
+    return "it is an address, not a name", "use a Service with an EndpointSlice that has it"
 
 
 def _wrong(namespace: str, service: str, port: str, reason: str, *, advice: str) -> Backend:

@@ -9,22 +9,24 @@ backends that name it; a changed Secret only the hosts that use it. `update(None
 what is different.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ingress.routes.backends import compile_backend
+from ingress.routes.backends import Around, compile_backend
 from ingress.routes.certificates import BadSecret, read_pair
 from ingress.routes.classes import Selection, refusal
-from ingress.routes.model import Backend, Certificate, Changes, HostTable, Route
+from ingress.routes.model import Backend, Certificate, Changes, HostTable, NameAnswer, Route
 from ingress.routes.rules import Claims, PathClaim, read_claims
-from lb.cluster.objects import EndpointSlice, Ingress, IngressClass, Key, Object, Secret, Service
+from lb.cluster.objects import EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 
 KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret)
 """What the tables are made of."""
+FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Pod)
+"""And in a folder, where nobody makes slices of Pods."""
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -36,8 +38,12 @@ Owner = tuple[str, str]
 class RoutingTable:
     """The live tables and what they were made from. One place asks it to `update`; others only read."""
 
-    def __init__(self, store: ObjectStore, selection: Selection) -> None:
+    def __init__(
+        self, store: ObjectStore, selection: Selection, *, names: Mapping[str, NameAnswer] | None = None
+    ) -> None:
+        """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
         self.store = store
+        self.around = Around({} if names is None else names, pods=selection.standalone)
         self.selection = selection
         self.hosts: dict[str, HostTable] = {}
         self.backends: dict[str, Backend] = {}
@@ -69,6 +75,15 @@ class RoutingTable:
     def owners_of(self, host: str) -> list[Claims]:
         """The Ingresses that claim a host, the oldest first."""
         return self._oldest_first(self._by_host.get(host, ()))
+
+    def external_names(self) -> set[str]:
+        """The DNS names whose addresses the backends need."""
+        return {backend.external for backend in self.backends.values() if backend.external}
+
+    def services_named(self, name: str) -> list[Key]:
+        """The ExternalName Services of a DNS name."""
+        found = (backend for backend in self.backends.values() if backend.external == name)
+        return list({Key(Service.KIND, each.namespace, each.service): None for each in found})
 
     def routes(self) -> Iterator[Route]:
         for table in self.hosts.values():
@@ -134,6 +149,10 @@ class _Update:
             self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
         elif key.kind == Service.KIND:  # the store marks the Service of a changed slice
             self.backends.update(dict.fromkeys(self.table._backends_of.get(owner, ())))
+        elif key.kind == Pod.KIND and self.table.around.pods:
+            for service, backends in self.table._backends_of.items():
+                if service[0] == key.namespace and not self.table.store.slices_of(*service):
+                    self.backends.update(dict.fromkeys(backends))
         elif key.kind == Secret.KIND:
             self.tls_hosts.update(dict.fromkeys(self.table._secret_hosts.get(owner, ())))
 
@@ -228,7 +247,7 @@ class _Update:
                 self.changes.backends[key] = None
             return
         table._backends_of.setdefault((namespace, service), set()).add(key)
-        now = compile_backend(table.store, namespace, service, port)
+        now = compile_backend(table.store, namespace, service, port, around=table.around)
         self._problems(("backend", key), _backend_problems(now, table._routes_to[key]))
         if now != before:
             table.backends[key] = now

@@ -47,6 +47,13 @@ class HostTable(msgspec.Struct, frozen=True):
     routes: tuple[Route, ...]
 
 
+class NameAnswer(msgspec.Struct, frozen=True):
+    """What a DNS name means now, or why that is not known."""
+
+    addresses: tuple[str, ...] = ()
+    error: str = ""
+
+
 class Backend(msgspec.Struct, frozen=True):
     """One port of one Service, as rules refer to it, with the endpoints that may answer now."""
 
@@ -60,6 +67,8 @@ class Backend(msgspec.Struct, frozen=True):
     wrong: str = ""
     """Why there can be no endpoints, for an operator to correct: "Service shop/cart does not exist"."""
     advice: str = ""
+    external: str = ""
+    """The DNS name that an ExternalName Service stands for."""
 
     @property
     def key(self) -> str:
@@ -70,6 +79,10 @@ class Backend(msgspec.Struct, frozen=True):
         """One line for people: "2 of 3 endpoints ready"."""
         if self.wrong:
             return self.wrong
+        if self.external:
+            return (
+                f"{len(self.endpoints)} addresses of {self.external}" if self.total else f"{self.external} is looked up"
+            )
         if self.total:
             return f"{len(self.endpoints)} of {self.total} endpoints ready"
         return f"no EndpointSlice labelled kubernetes.io/service-name={self.service} has an endpoint for it"

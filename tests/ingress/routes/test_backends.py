@@ -53,7 +53,7 @@ def test_an_endpoint_in_two_slices_counts_once() -> None:
         ([], "80", "Service shop/cart does not exist"),
         (service("cart"), "81", "Service shop/cart has no port 81"),
         (service("cart"), "http", "Service shop/cart has no port http"),
-        (service("cart", type="ExternalName", externalName="x.example"), "80", "ExternalName"),
+        (service("cart", type="ExternalName", externalName="localhost"), "80", "not reached by name"),
         (service("cart", ports=[{"port": 80, "protocol": "UDP"}]), "80", "UDP"),
     ],
 )
