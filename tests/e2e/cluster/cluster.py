@@ -120,7 +120,7 @@ class Cluster:
         """Starts the node's processes again."""
         containerd, kubelet = self.machines[node.name]
         containerd.start()
-        self.parts.agents[node.name].start()
+        self.parts.boot(node)
         self._containerd_answers(node)
         kubelet.start()
 

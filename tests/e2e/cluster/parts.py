@@ -27,6 +27,9 @@ class Parts(Protocol):
     def start(self, kubectl: Kubectl) -> None:
         """Starts them; nodes become Ready by it."""
 
+    def boot(self, node: layout.Node) -> None:
+        """Starts the parts of a node that was cut off its power."""
+
     def give_address(self, kubectl: Kubectl, namespace: str, service: str) -> None:
         """Called when a test waits for a load-balancer address: a chance for a stand-in to give one."""
 
@@ -60,6 +63,9 @@ class Causeway:
         for part in (*self.agents.values(), self.balancer, self.ingress):
             part.start()
 
+    def boot(self, node: layout.Node) -> None:
+        self.agents[node.name].start()
+
     def give_address(self, kubectl: Kubectl, namespace: str, service: str) -> None:
         """The balancer does."""
 
@@ -81,6 +87,7 @@ class Baseline:
 
     def __init__(self, programs: Path, state: Path, nodes: list[layout.Node]) -> None:
         self._state, self._nodes = state, nodes
+        self._ranges: dict[str, str] = {}
         self._next = int(layout.POOL_FIRST.rsplit(".", 1)[1])
         self.balancer: Process | None = None
         self.ingress: Process | None = None
@@ -96,17 +103,20 @@ class Baseline:
         }
 
     def start(self, kubectl: Kubectl) -> None:
-        ranges = {node.name: _pod_range(kubectl, node) for node in self._nodes}
+        self._ranges = {node.name: _pod_range(kubectl, node) for node in self._nodes}
         for node in self._nodes:
-            for plugin in ("ptp", "host-local", "portmap"):
-                shutil.copy(f"/usr/lib/cni/{plugin}", node.cni_bin)
-            for other in self._nodes:
-                if other != node:
-                    run(["ip", "-n", node.netns, "route", "replace", ranges[other.name], "via", other.address])
-            (node.folder / "kube-proxy.yaml").write_text(_kube_proxy(self._state, node))
-            run(in_netns(node.netns, ["nft", "-f", "-"]), stdin=_MASQUERADE)
-            (node.cni_conf / "10-baseline.conflist").write_text(json.dumps(_conflist(node, ranges[node.name])))
-            self.agents[node.name].start()
+            self.boot(node)
+
+    def boot(self, node: layout.Node) -> None:
+        for plugin in ("ptp", "host-local", "portmap"):
+            shutil.copy(f"/usr/lib/cni/{plugin}", node.cni_bin)
+        for other in self._nodes:
+            if other != node:
+                run(["ip", "-n", node.netns, "route", "replace", self._ranges[other.name], "via", other.address])
+        (node.folder / "kube-proxy.yaml").write_text(_kube_proxy(self._state, node))
+        run(in_netns(node.netns, ["nft", "-f", "-"]), stdin=_MASQUERADE)
+        (node.cni_conf / "10-baseline.conflist").write_text(json.dumps(_conflist(node, self._ranges[node.name])))
+        self.agents[node.name].start()
 
     def give_address(self, kubectl: Kubectl, namespace: str, service: str) -> None:
         if kubectl.get("service", service, namespace)["status"]["loadBalancer"].get("ingress"):
