@@ -22,8 +22,8 @@ from lb.balancer.announce import Announcer
 from lb.balancer.heartbeat import PORT as HEARTBEAT_PORT
 from lb.cluster.objects import EndpointSlice, Key, Node, Service
 from lb.cluster.source import Opened
+from lb.cni import install
 from lb.cni.attachments import AttachmentStore
-from lb.cni.install import conflist_path, conflist_text, plugin_path, plugin_text
 from lb.cni.recover import free_ended, interfaces, recover
 from lb.cni.server import CniServer
 from lb.files import replace_file
@@ -189,14 +189,13 @@ class Agent:
         """Put plugin and configuration onto the node once it is ready, and back if somebody removes them."""
         await self.network.ready.wait()
         options = self.options
-        plugin, conflist = plugin_path(options.cni_bin_dir), conflist_path(options.cni_conf_dir)
         while True:
             try:
-                # For --cleanup, which is not told these folders.
-                listed = json.dumps([str(conflist), str(plugin)]) + "\n"
+                wanted = install.files(options.cni_bin_dir, options.cni_conf_dir, self.socket)
+                # For --cleanup, which is not told these folders, and removes the configuration first.
+                listed = json.dumps([str(each.path) for each in reversed(wanted)]) + "\n"
                 _ensure_file(options.run_dir / INSTALLED_NAME, listed, 0o600)
-                # The executable first: the runtime calls it as soon as it sees the configuration.
-                for path, text, mode in ((plugin, plugin_text(), 0o755), (conflist, conflist_text(self.socket), 0o644)):
+                for path, text, mode in wanted:
                     if _ensure_file(path, text, mode):
                         log.info("installed %s", path)
             except OSError as error:

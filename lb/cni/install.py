@@ -1,4 +1,4 @@
-"""Getting the plugin onto the node: the executable first, its configuration last.
+"""Getting the plugin onto the node: the executables first, the configuration last.
 
 The container runtime takes the node's network for ready as soon as there is a configuration, so that one is written
 when the agent can answer. Both appear whole or not at all.
@@ -8,12 +8,17 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-from lb.cni import plugin
+from lb.cni import loopback, plugin
 
 PLUGIN_NAME = "causeway-cni"
+LOOPBACK_NAME = "loopback"
 CONFLIST_NAME = "10-causeway.conflist"
 NETWORK_NAME = "causeway"
+
+_LOOPBACK_MARK = b"The plugin `loopback` of Causeway"
+_MARK_WITHIN_BYTES = 512
 
 CNI_VERSION = "1.0.0"
 """What the configuration asks the runtime to speak.
@@ -24,8 +29,33 @@ ready while the agent is being upgraded, upon which Kubernetes takes every pod o
 """
 
 
-def plugin_path(folder: Path) -> Path:
-    return folder / PLUGIN_NAME
+class File(NamedTuple):
+    """What is to be on the node."""
+
+    path: Path
+    text: str
+    mode: int
+
+
+def files(bin_dir: Path, conf_dir: Path, socket: Path) -> list[File]:
+    """In the order of writing: the runtime calls the executables as soon as it sees the configuration.
+
+    Raises OSError as `plugin_text` does, and when a folder cannot be read.
+    """
+    found = [File(bin_dir / PLUGIN_NAME, plugin_text(), 0o755)]
+    if not has_own_loopback(bin_dir):
+        found.append(File(bin_dir / LOOPBACK_NAME, loopback_text(), 0o755))
+    found.append(File(conf_dir / CONFLIST_NAME, conflist_text(socket), 0o644))
+    return found
+
+
+def has_own_loopback(folder: Path) -> bool:
+    """Whether somebody else has put a `loopback` there: a distribution's package does; that one stays."""
+    try:
+        with open(folder / LOOPBACK_NAME, "rb") as file:
+            return _LOOPBACK_MARK not in file.read(_MARK_WITHIN_BYTES)
+    except FileNotFoundError:
+        return False
 
 
 def plugin_text() -> str:
@@ -33,14 +63,19 @@ def plugin_text() -> str:
 
     Raises OSError when the interpreter's path cannot stand in the first line of a script (execve(2)).
     """
+    return _script(plugin.__file__)
+
+
+def loopback_text() -> str:
+    """The executable containerd calls for lo. Raises OSError as `plugin_text` does."""
+    return _script(loopback.__file__)
+
+
+def _script(source: str) -> str:
     interpreter = os.path.realpath(sys.executable)
     if " " in interpreter or len(interpreter) > 200:
         raise OSError(f"{interpreter!r} cannot stand in the first line of a script: it is too long or contains a blank")
-    return f"#!{interpreter} -IS\n{Path(plugin.__file__).read_text()}"
-
-
-def conflist_path(folder: Path) -> Path:
-    return folder / CONFLIST_NAME
+    return f"#!{interpreter} -IS\n{Path(source).read_text()}"
 
 
 def conflist_text(socket: Path) -> str:
