@@ -82,6 +82,8 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             metavar="SECONDS",
             help=_RESOLVE,
         ),
+        click.option("--metrics-per-host", type=bool, default=True, show_default=True, metavar="BOOL", help=_PER_HOST),
+        click.option("--report-status-classes", is_flag=True, help="Count requests by 4xx instead of 404."),
         click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
@@ -138,11 +140,12 @@ _HTTP = (
     "for sockets of a .socket unit. Repeatable."
 )
 _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS secrets. Repeatable."
-_ADMIN = "Serve /healthz, /readyz, /metrics and /routes here (HTTP, no password: keep it private)."
+_ADMIN = "Serve /healthz, /readyz, /metrics, /routes and /endpoints here (HTTP, no password: keep it private)."
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 _WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
+_PER_HOST = "Label the metrics of requests with the rule's host."
 _RESOLVE = "Look up the names of ExternalName Services anew after so long."
 _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."

@@ -33,20 +33,30 @@ class Controller:
         """When the tables last changed (Unix time)."""
         self.compiled_well = True
         """Whether the last look at the objects led to tables."""
+        self.failures = 0
+        """How often it did not."""
         self.before_first: Callable[[], Awaitable[None]] | None = None
         """Waited for before the first tables are handed on: what they need from outside."""
         self._told_of_tls = False
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
-        if not self.applied and self.before_first is not None:
-            self._compile(keys)
-            await self.before_first()
-        self.refresh(keys)
+        if self.applied or self.before_first is None:
+            self.refresh(keys)
+            return
+        changes = self._compile(keys)
+        await self.before_first()
+        now = self._compile(None)
+        changes.hosts.update(now.hosts)
+        changes.backends.update(now.backends)
+        changes.certificates.update(now.certificates)
+        self._hand_on(changes)
 
     def refresh(self, keys: Sequence[Key] | None = None) -> None:
         """The same at once. Raises ApplyFailed."""
-        changes = self._compile(keys)
+        self._hand_on(self._compile(keys))
+
+    def _hand_on(self, changes: Changes) -> None:
         for table in ("hosts", "backends", "certificates"):
             for key in getattr(changes, table):
                 self.table.problems.replace(("refused", table, key), ())
@@ -64,6 +74,7 @@ class Controller:
         except Exception as error:
             # A bug here must not end what the workers serve: they keep the last good tables until the next try.
             self.compiled_well = False
+            self.failures += 1
             log.exception("the routes could not be compiled")
             raise ApplyFailed(f"the routes could not be compiled: {error!r}") from error
         self.compiled_well = True

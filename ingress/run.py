@@ -19,7 +19,8 @@ from ingress.listeners import Address, Listener
 from ingress.maintenance import Maintenance
 from ingress.names import AGAIN_SECONDS, Names
 from ingress.observe.admin import AdminEndpoint
-from ingress.observe.metrics import Totals
+from ingress.observe.metrics import Shape
+from ingress.observe.totals import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.compile import FOLDER_KINDS, RoutingTable
@@ -64,6 +65,7 @@ class Plan:
     """What is opened again on reload; None for standard output."""
     control: Path | None = None
     """Where to put the control socket; None: where `causeway reload` looks for it."""
+    metrics: Shape = field(default_factory=Shape)
     predecessor: Predecessor | None = None
     """The supervisor whose place we take, if there is one."""
     objects_of_flags: Callable[[], Iterable[Object]] = field(default=tuple)

@@ -17,6 +17,7 @@ from ingress.default_certificate import make_default_certificate
 from ingress.handover import Predecessor, only_probed
 from ingress.listeners import Address, CannotListen, Listener, open_admin, open_listeners
 from ingress.names import AGAIN_SECONDS
+from ingress.observe.metrics import Shape
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.run import Plan, Proxy
@@ -48,6 +49,8 @@ class Listening:
     worker_timeout: float = 0.0
     resolve_every: float = AGAIN_SECONDS
     control: Path | None = None
+    metrics_per_host: bool = True
+    report_status_classes: bool = False
     from_: tuple[Address, ...] = ()
 
     @property
@@ -136,6 +139,7 @@ def _start(
         access_log=_open_log(listening.access_log) if listening.access_log else None,
         access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
         control=listening.control,
+        metrics=Shape(listening.metrics_per_host, listening.report_status_classes),
         predecessor=predecessor,
         objects_of_flags=objects_of_flags,
     )

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
@@ -14,6 +15,9 @@ from ingress.routes.compile import RoutingTable
 if TYPE_CHECKING:
     from ingress.run import Proxy
 
+
+COUNTED = ("open", "idle", "requests", "failures")
+"""What the engine says of an endpoint: connections now, attempts since the worker started."""
 
 SHUTDOWN_SECONDS = 1.0
 """What a request under way here gets at the end: nobody's traffic waits for a scrape."""
@@ -43,6 +47,7 @@ class AdminEndpoint:
             ("/readyz", self.readyz),
             ("/metrics", self.metrics),
             ("/routes", self.routes),
+            ("/endpoints", self.endpoints),
         ):
             application.router.add_get(path, answer)
         return application
@@ -68,9 +73,18 @@ class AdminEndpoint:
         """The live tables as JSON."""
         problems = [*self.proxy.plan.source.problems, *self.proxy.table.problems]
         answer = {"routes": describe_routes(self.proxy.table), "problems": [msgspec.to_builtins(p) for p in problems]}
-        return web.Response(
-            body=msgspec.json.format(msgspec.json.encode(answer)) + b"\n", content_type="application/json"
-        )
+        return _json(answer)
+
+    async def endpoints(self, _request: web.Request) -> web.Response:
+        """Every endpoint as JSON, with what the workers that run now have seen of it."""
+        await self.proxy.refresh_stats()
+        stats = [worker.stats.get("endpoints", {}) for worker in self.proxy.supervisor.workers.values()]
+        return _json({"endpoints": describe_endpoints(self.proxy.table, stats)})
+
+
+def _json(answer: object) -> web.Response:
+    body = msgspec.json.format(msgspec.json.encode(answer)) + b"\n"
+    return web.Response(body=body, content_type="application/json")
 
 
 def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
@@ -88,6 +102,27 @@ def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
         }
         for host in sorted(table.hosts)
         for route in table.hosts[host].routes
+    ]
+
+
+def describe_endpoints(table: RoutingTable, stats: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Every endpoint with the backends it answers for; stats: by worker, what its engine says of each address.
+
+    An endpoint that is being left keeps its line, without backends, until its last connection is closed.
+    """
+    backends: dict[str, list[str]] = {}
+    for key in sorted(table.backends):
+        for endpoint in table.backends[key].endpoints:
+            backends.setdefault(_shown(*endpoint), []).append(key)
+    seen = {address for each in stats for address in each}
+    return [
+        {
+            "address": address,
+            "backends": backends.get(address, []),
+            **{name: sum(each.get(address, {}).get(name, 0) for each in stats) for name in COUNTED},
+            "ejected_by_workers": sum(bool(each.get(address, {}).get("ejected")) for each in stats),
+        }
+        for address in sorted({*backends, *seen})
     ]
 
 

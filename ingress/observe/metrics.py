@@ -1,107 +1,42 @@
 """Every number the L7 half exports, on one page. Base units; labels are bounded by what the Ingresses say.
 
-Workers count in plain memory and only ever upwards; they come and go. `Totals` adds up what each has counted more than
-when it was last looked at, so that the sums survive a worker that is killed.
+Where ingress-nginx has a metric it has its name and labels here, so that its dashboards work (its counters have no
+"_total" there, so neither have they here); what it has none for begins with causeway_.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import socket
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from ingress.routes.compile import RoutingTable, split_key
+from ingress.observe.processes import Usage, usages
+from ingress.observe.totals import BUCKET_SECONDS, Labels, Sums
 
 if TYPE_CHECKING:
     from ingress.run import Proxy
-    from ingress.supervisor import Worker
 
-BUCKET_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the duration histogram, as in ingress/proxy/stats.pxi (and in ingress-nginx)."""
-
-NO_ROUTE = -1
-"""What the engine counts requests by that no route matched."""
-
-LABELS = ("namespace", "ingress", "service")
+PREFIX = "nginx_ingress_controller_"
+_REQUEST_LABELS = ("status", "method", "path", "namespace", "ingress", "service", "canary", "host")
+_CERTIFICATE_LABELS = ("namespace", "class", "host", "secret_name", "identifier")
+_ISSUER_LABELS = ("issuer_organization", "issuer_common_name", "serial_number", "public_key_algorithm")
 
 
-class Labels(NamedTuple):
-    """Whose request it was; all "" where no Ingress matched."""
-
-    namespace: str = ""
-    ingress: str = ""
-    service: str = ""
+_ALGORITHMS = ((rsa.RSAPublicKey, "RSA"), (ec.EllipticCurvePublicKey, "ECDSA"), (ed25519.Ed25519PublicKey, "Ed25519"))
 
 
-class Sums:
-    """What was counted for one status of one Ingress and Service."""
+class Shape(NamedTuple):
+    """What the flags say about labels."""
 
-    __slots__ = ("buckets", "octets_in", "octets_out", "requests", "seconds")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.octets_in = 0
-        self.octets_out = 0
-        self.seconds = 0.0
-        self.buckets = [0] * (len(BUCKET_SECONDS) + 1)
-
-    def add(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        self.requests += now["requests"] - before.get("requests", 0)
-        self.octets_in += now["octets_in"] - before.get("octets_in", 0)
-        self.octets_out += now["octets_out"] - before.get("octets_out", 0)
-        self.seconds += now["seconds"] - before.get("seconds", 0.0)
-        for number, (new, old) in enumerate(zip(now["buckets"], before.get("buckets", [0] * 99), strict=False)):
-            self.buckets[number] += new - old
-
-
-class Totals:
-    """Sums over all workers there have been."""
-
-    def __init__(self, table: RoutingTable) -> None:
-        self.table = table
-        self.requests: dict[tuple[Labels, int], Sums] = {}
-        self.events: dict[str, int] = {}
-        self._seen: dict[int, dict[str, Any]] = {}  # pid -> its stats when last taken
-        self._labels: dict[int, Labels] = {}  # route id -> labels
-        self._labels_before: dict[int, Labels] = {}
-
-    def take(self, worker: "Worker") -> None:
-        """Add what a worker has counted since it was last taken."""
-        now, before = worker.stats, self._seen.get(worker.pid, {})
-        rows_before = before.get("requests", {})
-        for (route, status), row in now.get("requests", {}).items():
-            labels = self._labels_of(route)
-            if labels is not None:
-                sums = self.requests.setdefault((labels, status), Sums())
-                sums.add(row, rows_before.get((route, status), {}))
-        for event, count in now.get("events", {}).items():
-            self.events[event] = self.events.get(event, 0) + count - before.get("events", {}).get(event, 0)
-        self._seen[worker.pid] = now
-
-    def lost(self, worker: "Worker") -> None:
-        """A worker has ended: add what it said last."""
-        self.take(worker)
-        self._seen.pop(worker.pid, None)
-
-    def _labels_of(self, route: int) -> Labels | None:
-        """None: the route is gone, and its Ingress may be too. One that has just gone still has requests to count."""
-        if route == NO_ROUTE:
-            return Labels()
-        return self._labels.get(route) or self._labels_before.get(route)
-
-    def routes_changed(self) -> None:
-        """Learn the new routes; forget the counts of Ingresses and Services that are no longer routed to."""
-        before = self._labels
-        self._labels = {route.id: _labels(route.ingress, route.backend) for route in self.table.routes()}
-        live = {Labels(), *self._labels.values()}
-        self._labels_before = {number: labels for number, labels in before.items() if labels in live}
-        self.requests = {key: sums for key, sums in self.requests.items() if key[0] in live}
-
-
-def _labels(ingress: str, backend: str) -> Labels:
-    namespace, _, name = ingress.partition("/")
-    return Labels(namespace, name, split_key(backend)[1])
+    per_host: bool = True
+    """--metrics-per-host: a label for the rule's host."""
+    status_classes: bool = False
+    """--report-status-classes: 4xx instead of 404."""
 
 
 class _Page:
@@ -109,47 +44,174 @@ class _Page:
 
     def __init__(self, proxy: "Proxy") -> None:
         self.proxy = proxy
+        self.plain: set[str] = set()
+        """Counters that are written without the "_total" that the library gives them."""
+        self.constant = {
+            "controller_namespace": os.environ.get("POD_NAMESPACE", ""),
+            "controller_class": proxy.plan.selection.controllers[0] if proxy.plan.selection.controllers else "",
+            "controller_pod": os.environ.get("POD_NAME") or socket.gethostname(),
+        }
 
     def collect(self) -> Iterable[Metric]:
-        yield from _requests(self.proxy.totals)
+        yield from self._requests()
+        yield from self._connections()
+        yield from self._configuration()
+        yield from self._certificates()
+        yield from self._orphans()
+        yield from self._processes()
         yield from _engine(self.proxy)
         yield from _tables(self.proxy)
-        yield from _processes(self.proxy)
+        yield from _workers(self.proxy)
+
+    def _metric(self, name: str, what: str, kind: str) -> Metric:
+        metric = Metric(PREFIX + name, what, kind)
+        if kind == "counter":
+            self.plain.add(metric.name)
+        return metric
+
+    def _one(self, name: str, what: str, value: float, kind: str = "gauge", /, **labels: str) -> Metric:
+        metric = self._metric(name, what, kind)
+        self._add(metric, labels, value)
+        return metric
+
+    def _add(self, metric: Metric, labels: dict[str, str], value: float, suffix: str = "") -> None:
+        metric.add_sample(metric.name + suffix, {**self.constant, **labels}, value)
+
+    def _requests(self) -> Iterator[Metric]:
+        requests = self._metric("requests", "Requests answered, by what the client was told.", "counter")
+        seconds = self._metric("request_duration_seconds", "From a request's head to the end of its response.", _H)
+        received = self._metric("request_size", "Octets of requests, heads included; not spread over buckets.", _H)
+        sent = self._metric("response_size", "Octets of responses, heads included; not spread over buckets.", _H)
+        again = self._metric("bytes_sent", "The same as response_size, by its old name.", _H)
+        for labels, sums in self._by_labels():
+            self._add(requests, labels, sums.requests)
+            total = 0
+            for bound, count in zip((*map(str, BUCKET_SECONDS), "+Inf"), sums.buckets, strict=True):
+                total += count
+                self._add(seconds, {**labels, "le": bound}, total, "_bucket")
+            self._add(seconds, labels, total, "_count")
+            self._add(seconds, labels, sums.seconds, "_sum")
+            for metric, octets in ((received, sums.octets_in), (sent, sums.octets_out), (again, sums.octets_out)):
+                self._add(metric, {**labels, "le": "+Inf"}, sums.requests, "_bucket")
+                self._add(metric, labels, sums.requests, "_count")
+                self._add(metric, labels, octets, "_sum")
+        yield from (requests, seconds, received, sent, again)
+
+    def _by_labels(self) -> Iterator[tuple[dict[str, str], Sums]]:
+        shape, found = self.proxy.plan.metrics, dict[tuple[Labels, str], Sums]()
+        for (labels, status), sums in sorted(self.proxy.totals.requests.items()):
+            told = f"{status // 100}xx" if shape.status_classes else str(status)
+            whose = labels if shape.per_host else labels._replace(host="")
+            found.setdefault((whose, told), Sums()).join(sums)
+        for (labels, told), sums in found.items():
+            # A label that is empty is the same as none to Prometheus; the engine does not count by method.
+            yield {**dict.fromkeys(_REQUEST_LABELS, ""), **labels._asdict(), "status": told}, sums
+
+    def _connections(self) -> Iterator[Metric]:
+        workers = self.proxy.supervisor.workers.values()
+        active, busy = (sum(each.stats.get(key, 0) for each in workers) for key in ("connections", "exchanges"))
+        now = self._metric("nginx_process_connections", "Client connections open; writing: with a request.", "gauge")
+        for state, count in (("active", active), ("reading", 0), ("writing", busy), ("waiting", max(0, active - busy))):
+            self._add(now, {"state": state}, count)
+        ever = self._metric("nginx_process_connections_total", "Client connections there have been.", "counter")
+        for state in ("accepted", "handled"):
+            self._add(ever, {"state": state}, self.proxy.totals.events.get("accepted", 0))
+        answered = self.proxy.totals.answered
+        yield from (now, ever, self._one("nginx_process_requests_total", "Requests answered.", answered, "counter"))
+
+    def _configuration(self) -> Iterator[Metric]:
+        controller, publisher = self.proxy.controller, self.proxy.plan.publisher
+        well = controller.compiled_well and self.proxy.maintenance.reloaded_well
+        changed = controller.applied_at_seconds
+        yield self._one("config_last_reload_successful", "Whether the last change could be taken up.", int(well))
+        yield self._one("config_last_reload_successful_timestamp_seconds", "When that was (Unix time).", changed)
+        yield self._one("success", "Changes taken up.", self.proxy.supervisor.generation, "counter")
+        yield self._one("errors", "Changes that could not be taken up.", controller.failures, "counter")
+        yield self._one("build_info", "What runs.", 1, release=_version(), build="", repository="")
+        if publisher is not None and publisher.replicas.name:
+            leading = int(publisher.replicas.leading)
+            yield self._one("leader_election_status", "1: we write statuses.", leading, name=publisher.replicas.name)
+
+    def _certificates(self) -> Iterator[Metric]:
+        expiry = self._metric("ssl_expire_time_seconds", "When a certificate expires (Unix time).", "gauge")
+        about = self._metric("ssl_certificate_info", "What certificates say of themselves.", "gauge")
+        for found in self.proxy.table.certificates.values():
+            seconds, issuer = _read_certificate(found.chain_pem)
+            namespace, _, name = found.secret.partition("/")
+            class_, identifier = self.constant["controller_class"], f"{found.secret}-{issuer[2]}"
+            place = (namespace, class_, found.host or "_", name, identifier)
+            labels = dict(zip(_CERTIFICATE_LABELS, place, strict=True))
+            self._add(expiry, labels, seconds)
+            self._add(about, {**labels, **dict(zip(_ISSUER_LABELS, issuer, strict=True))}, 1)
+        yield from (expiry, about)
+
+    def _orphans(self) -> Iterator[Metric]:
+        """Ingresses with a route that answers 503."""
+        orphans, told = self._metric("orphan_ingress", "Ingresses that name what is not there.", "gauge"), set()
+        for route in self.proxy.table.routes():
+            backend = self.proxy.table.backends[route.backend]
+            if not backend.endpoints:
+                told.add((route.ingress, "no-service" if backend.wrong else "no-endpoint"))
+        for ingress, kind in sorted(told):
+            namespace, _, name = ingress.partition("/")
+            self._add(orphans, {"namespace": namespace, "ingress": name, "type": kind}, 1)
+        yield orphans
+
+    def _processes(self) -> Iterator[Metric]:
+        supervisor, whole = self.proxy.supervisor, Usage()
+        pids = [("supervisor", os.getpid())]
+        pids += ((f"worker-{slot}", worker.pid) for slot, worker in sorted(supervisor.workers.items()))
+        memory = GaugeMetricFamily("causeway_process_resident_memory_bytes", "Resident memory.", labels=("process",))
+        cpu = CounterMetricFamily("causeway_process_cpu_seconds", "User and system CPU time.", labels=("process",))
+        files = GaugeMetricFamily("causeway_process_open_fds", "Open file descriptors.", labels=("process",))
+        for name, used in usages(pids).items():
+            whole.add(used)
+            memory.add_metric((name,), used.resident_bytes)
+            cpu.add_metric((name,), used.cpu_seconds)
+            files.add_metric((name,), used.open_files)
+        yield from (memory, cpu, files)
+        name = "nginx_process_"
+        yield self._one(name + "num_procs", "Supervisor and workers.", whole.processes)
+        yield self._one(name + "resident_memory_bytes", "Of all processes.", whole.resident_bytes)
+        yield self._one(name + "virtual_memory_bytes", "Of all processes.", whole.virtual_bytes)
+        yield self._one(name + "oldest_start_time_seconds", "When we started.", whole.oldest_start_seconds)
+        yield self._one(name + "cpu_seconds_total", "Of all processes there have been.", whole.cpu_seconds, "counter")
+
+
+_H = "histogram"
 
 
 def exposition(proxy: "Proxy") -> bytes:
     """The metrics in Prometheus' text format."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(proxy))
-    return generate_latest(registry)
+    registry, page = CollectorRegistry(auto_describe=False), _Page(proxy)
+    registry.register(page)
+    text = generate_latest(registry)
+    for name in page.plain:  # the library calls every counter ..._total in these lines, whatever its samples are called
+        for word in ("HELP", "TYPE"):
+            text = text.replace(f"# {word} {name}_total ".encode(), f"# {word} {name} ".encode())
+    return text
 
 
-def _requests(totals: Totals) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
-        "causeway_requests", "Requests answered, by what the client was told.", labels=(*LABELS, "status")
-    )
-    received = CounterMetricFamily("causeway_request_bytes", "Octets of requests, heads included.", labels=LABELS)
-    sent = CounterMetricFamily("causeway_response_bytes", "Octets of responses, heads included.", labels=LABELS)
-    seconds = HistogramMetricFamily(
-        "causeway_request_duration_seconds", "From a request's head to the last octet of its response.", labels=LABELS
-    )
-    by_labels: dict[Labels, Sums] = {}
-    for (labels, status), sums in sorted(totals.requests.items()):
-        requests.add_metric((*labels, str(status)), sums.requests)
-        whole = by_labels.setdefault(labels, Sums())
-        whole.add({name: getattr(sums, name) for name in Sums.__slots__}, {})
-    for labels, sums in by_labels.items():
-        received.add_metric(labels, sums.octets_in)
-        sent.add_metric(labels, sums.octets_out)
-        seconds.add_metric(labels, list(_cumulative(sums.buckets)), sums.seconds)
-    yield from (requests, received, sent, seconds)
+@cache
+def _read_certificate(chain_pem: bytes) -> tuple[float, tuple[str, str, str, str]]:
+    """When the first certificate expires; and its issuer's organization and name, serial number, key algorithm."""
+    first = x509.load_pem_x509_certificates(chain_pem)[0]
+    organizations = first.issuer.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+    names = first.issuer.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    organization, name = (str(each[0].value) if each else "" for each in (organizations, names))
+    key = first.public_key()
+    algorithm = next((word for kind, word in _ALGORITHMS if isinstance(key, kind)), type(key).__name__)
+    return first.not_valid_after_utc.timestamp(), (organization, name, str(first.serial_number), algorithm)
 
 
-def _cumulative(buckets: list[int]) -> Iterator[tuple[str, float]]:
-    total = 0
-    for bound, count in zip((*map(str, BUCKET_SECONDS), "+Inf"), buckets, strict=True):
-        total += count
-        yield bound, total
+@cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("causeway")
+    except PackageNotFoundError:
+        return ""
 
 
 def _engine(proxy: "Proxy") -> Iterator[Metric]:
@@ -161,7 +223,6 @@ def _engine(proxy: "Proxy") -> Iterator[Metric]:
     yield events
     workers = proxy.supervisor.workers.values()
     for name, key, what in (
-        ("causeway_connections", "connections", "Client connections open."),
         ("causeway_upstream_connections", "upstream_connections", "Connections to endpoints open."),
         ("causeway_requests_in_flight", "exchanges", "Requests under way."),
     ):
@@ -180,14 +241,10 @@ def _tables(proxy: "Proxy") -> Iterator[Metric]:
     yield GaugeMetricFamily("causeway_backends_without_endpoints", "Backends that answer 503.", value=empty)
     problems = len(proxy.plan.source.problems) + len(table.problems)
     yield GaugeMetricFamily("causeway_problems", "What an operator must correct; see /routes.", value=problems)
-    changed = proxy.controller.applied_at_seconds
-    yield GaugeMetricFamily(
-        "causeway_table_changed_timestamp_seconds", "When what is served last changed (Unix time).", value=changed
-    )
     yield GaugeMetricFamily("causeway_ready", "1 if /readyz says so.", value=int(not proxy.not_ready))
 
 
-def _processes(proxy: "Proxy") -> Iterator[Metric]:
+def _workers(proxy: "Proxy") -> Iterator[Metric]:
     supervisor = proxy.supervisor
     yield GaugeMetricFamily("causeway_workers", "Worker processes that answer requests.", value=supervisor.serving)
     replaced = CounterMetricFamily("causeway_workers_replaced", "Workers that ended unasked.", labels=("reason",))
@@ -196,26 +253,3 @@ def _processes(proxy: "Proxy") -> Iterator[Metric]:
     yield replaced
     what = "Slots without a worker because theirs end again and again."
     yield GaugeMetricFamily("causeway_workers_waiting", what, value=supervisor.waiting)
-    memory = GaugeMetricFamily("causeway_process_resident_memory_bytes", "Resident memory.", labels=("process",))
-    cpu = CounterMetricFamily("causeway_process_cpu_seconds", "User and system CPU time.", labels=("process",))
-    pids = {"supervisor": os.getpid()}
-    pids |= {f"worker-{slot}": worker.pid for slot, worker in sorted(supervisor.workers.items())}
-    for name, pid in pids.items():
-        try:
-            memory.add_metric((name,), _resident_bytes(pid))
-            cpu.add_metric((name,), _cpu_seconds(pid))
-        except OSError:  # it has just ended
-            continue
-    yield from (memory, cpu)
-
-
-def _resident_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _cpu_seconds(pid: int) -> float:
-    with open(f"/proc/{pid}/stat") as file:
-        # After the command, which is in brackets and may hold anything: fields 14 and 15 of proc(5).
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
