@@ -14,6 +14,7 @@ from bench.load.cli import load
 from bench.peers.cli import peers
 from bench.report import markdown
 from bench.report.page import page
+from bench.scenarios.cli import scenario
 
 
 @click.group()
@@ -23,6 +24,7 @@ def bench() -> None:
 
 bench.add_command(load)
 bench.add_command(peers)
+bench.add_command(scenario)
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]

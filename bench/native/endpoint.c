@@ -1,12 +1,12 @@
 /* An HTTP/1.1 server that does as little as one can, with faults planted on request: the known truth that a load
  * generator is held against, and the endpoint that tells which head reached it.
  *
- *   endpoint PORT [bytes=N] [echo=1] [every=N late_ms=M] [stall_after_ms=A stall_ms=M] [burn_us=N]
+ *   endpoint PORT [bytes=N] [echo=1] [every=N late_ms=M] [stall_after_ms=A stall_ms=M] [burn_us=N] [any=1]
  *
  * bytes: of the body. echo: the body is the request's head. every/late_ms: each Nth request is answered M ms late, the
  * rest at once. stall_*: so long after the first request nothing is read or answered for M ms. burn_us: CPU time spent
- * on each request. PORT 0 takes a free one; the port is printed when it listens. Bodies of requests are read
- * by Content-Length or chunk, and the field X-Body-Octets tells how long it was. A path of /SIZE (a number) overrides
+ * on each request. any: listen on all addresses. PORT 0 takes a free one; the port is printed when it listens. Bodies of requests are read
+ * by Content-Length or chunk, and the field X-Body-Octets tells how long it was, X-Endpoint the port. A path of /SIZE (a number) overrides
  * bytes, one that ends in /echo is answered with the head. A request to upgrade is granted; each frame of the WebSocket is
  * sent back unmasked. 64-bit Linux.
  */
@@ -44,9 +44,9 @@ typedef struct Conn {
   char head[HEAD_MAX];
 } Conn;
 
-static long bytes = 12, echo, every, late_ms, stall_after_ms, stall_ms, burn_us;
+static long bytes = 12, echo, every, late_ms, stall_after_ms, stall_ms, burn_us, any;
 static uint64_t served, first_at;
-static int epoll, stalled;
+static int epoll, port, stalled;
 static Conn *late_first, *late_last;
 static char *filler, buffer[READ_ROOM];
 static const long FILLER = 1 << 20;
@@ -126,8 +126,8 @@ static int flush(Conn *conn) {
 
 static int answer(Conn *conn, const char *body, long length) {
   char small[HEAD_MAX + 512];
-  int head = snprintf(small, 512, "HTTP/1.1 200 OK\r\nServer: endpoint\r\nX-Endpoint: one\r\nContent-Type: text/plain\r\n"
-                      "X-Body-Octets: %ld\r\nContent-Length: %ld\r\n%s\r\n", conn->body_octets, length,
+  int head = snprintf(small, 512, "HTTP/1.1 200 OK\r\nServer: endpoint\r\nX-Endpoint: %d\r\nContent-Type: text/plain\r\n"
+                      "X-Body-Octets: %ld\r\nContent-Length: %ld\r\n%s\r\n", port, conn->body_octets, length,
                       conn->closing ? "Connection: close\r\n" : "");
   long now = length <= HEAD_MAX ? length : 0;
   memcpy(small + head, body, (size_t)now);
@@ -315,7 +315,7 @@ static void stall(void) {
 static void option(const char *text) {
   static const struct { const char *name; long *value; } known[] = {
       {"bytes=", &bytes}, {"echo=", &echo}, {"every=", &every}, {"late_ms=", &late_ms},
-      {"stall_after_ms=", &stall_after_ms}, {"stall_ms=", &stall_ms}, {"burn_us=", &burn_us}};
+      {"stall_after_ms=", &stall_after_ms}, {"stall_ms=", &stall_ms}, {"burn_us=", &burn_us}, {"any=", &any}};
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
     if (!strncmp(text, known[i].name, strlen(known[i].name))) {
       *known[i].value = atol(text + strlen(known[i].name));
@@ -341,11 +341,11 @@ int main(int argc, char **argv) {
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)(argc > 1 ? atoi(argv[1]) : 0)),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                                .sin_addr.s_addr = htonl(any ? INADDR_ANY : INADDR_LOOPBACK)};
   socklen_t size = sizeof address;
   if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 8192)) return perror("endpoint"), 1;
   getsockname(listener, (struct sockaddr *)&address, &size);
-  printf("%d\n", ntohs(address.sin_port));
+  printf("%d\n", port = ntohs(address.sin_port));
   fflush(stdout);
   epoll = epoll_create1(0);
   struct epoll_event events[EVENTS], listening = {.events = EPOLLIN, .data.ptr = NULL};
