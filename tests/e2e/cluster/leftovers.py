@@ -24,7 +24,7 @@ CNI_RESULTS = Path("/var/lib/cni/results")
 def remove(state: Path) -> None:
     """Ends every process, container, mount, namespace and file of the cluster whose state folder is `state`."""
     kill_marked()
-    sandboxes = remove_containers(SOCKETS)
+    remove_containers(SOCKETS)
     kill_marked()
     _unmount(state, SOCKETS)
     namespaces = Path("/run/netns").glob(f"{PREFIX}*")
@@ -34,9 +34,10 @@ def remove(state: Path) -> None:
     for link in CONTAINER_LOG_LINKS.glob("*.log"):
         if link.is_symlink() and os.readlink(link).startswith(str(state)):
             link.unlink()
-    for container in sandboxes:
-        for file in CNI_RESULTS.glob(f"*{container}*"):
-            file.unlink()
+    for file in CNI_RESULTS.glob("*"):  # of pods that never came to be, too: each names its network namespace
+        with contextlib.suppress(OSError):
+            if f'"{SOCKETS}/' in file.read_text():
+                file.unlink()
     shutil.rmtree(state, ignore_errors=True)
     for folder in SOCKETS.glob("node*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,20 +76,18 @@ def _runs(pid: int) -> bool:
         return False
 
 
-def remove_containers(below: Path) -> list[str]:
-    """Deletes every container of the nodes whose sockets are below a folder, and their network; the names.
+def remove_containers(below: Path) -> None:
+    """Deletes every container of the nodes whose sockets are below a folder, and their network.
 
     The shims are dead or die of it, so runc is asked directly.
     """
-    names = []
     for container in below.glob("**/runc/k8s.io/*"):
-        names.append(container.name)
         run(["runc", "--root", str(container.parent), "delete", "--force", container.name], check=False)
     _unmount(below)
     for told in below.glob("**/io.containerd.runtime.v2.task/*/*/bootstrap.json"):
-        address = json.loads(told.read_text()).get("address", "")
-        Path(address.removeprefix("unix://")).unlink(missing_ok=True)  # the shim's socket, in a folder all share
-    return names
+        address = json.loads(told.read_text()).get("address")
+        if address:  # the shim's socket, in a folder all share
+            Path(address.removeprefix("unix://")).unlink(missing_ok=True)
 
 
 def _unmount(*below: Path) -> None:
