@@ -36,11 +36,18 @@ format: venv  ## let ruff write the sources its way
 e2e: venv  ## the same path on real Kubernetes, built from Go modules (root, Go)
 	$(BIN)/python -m pytest tests/e2e --e2e -q $(PYTEST_FLAGS)
 
-bench: venv  ## CPU per request beside nginx and haproxy, the quick set
-	$(BIN)/causeway bench peers
+bench: venv  ## beside nginx, haproxy, envoy and caddy; changes and failures: build/bench/report.html
+	@mkdir -p build/bench
+	-$(BIN)/causeway bench peers --rounds 5 --seconds 0.6 --json build/bench/peers.json
+	-$(BIN)/causeway bench scenario --json build/bench/scenarios.json
+	$(BIN)/causeway bench report build/bench/peers.json build/bench/scenarios.json -o build/bench/report.html
 
-bench-full: venv  ## the same, everything
-	$(BIN)/causeway bench peers --full
+bench-full: venv  ## the same, everything, in large sizes; the tables of bench/README.md (a quiet machine)
+	@mkdir -p build/bench bench/results
+	-$(BIN)/causeway bench peers --full --rounds 15 --json bench/results/peers.json
+	-$(BIN)/causeway bench scenario --full --json bench/results/scenarios.json
+	$(BIN)/causeway bench report bench/results/peers.json bench/results/scenarios.json \
+		-o build/bench/report.html --readme bench/README.md
 
 clean:  ## remove what was built here
 	rm -rf $(VENV) build dist *.egg-info

@@ -102,8 +102,10 @@ def show_changes(changes: list[Change], bound: float) -> None:
 @click.argument("results", nargs=-1, required=True, type=RESULT)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE",
               help="Write an HTML page here that needs no other file.")  # fmt: skip
+@click.option("--readme", type=click.Path(exists=True, dir_okay=False, writable=True, path_type=Path), metavar="FILE",
+              help="Write the tables into this Markdown file, between its marks.")  # fmt: skip
 @click.option("--title", default="Load benchmarks", show_default=True)
-def report(results: tuple[Path, ...], output: Path | None, title: str) -> None:
+def report(results: tuple[Path, ...], output: Path | None, readme: Path | None, title: str) -> None:
     """Make a page of results of `load`, `peers` and `scenario`; without -o print Markdown tables.
 
     Several results of `peers` are drawn over their dates, too.
@@ -113,7 +115,9 @@ def report(results: tuple[Path, ...], output: Path | None, title: str) -> None:
         if output is not None:
             output.write_text(page(read, title))
             click.echo(f"{output}: {output.stat().st_size // 1024} KiB")
-            return
-        click.echo("\n\n".join(markdown.table(result) for _, result in read))
+        if readme is not None:
+            readme.write_text(markdown.filled(readme.read_text(), dict(read)))
+        if output is None and readme is None:
+            click.echo("\n\n".join(markdown.table(result) for _, result in read))
     except KeyError as error:
         raise click.UsageError(f"a result has no {error}: was it written by another version?") from None

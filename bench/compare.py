@@ -9,13 +9,18 @@ as a share: +0.05 is 5 % more. Pure; randomness is an argument.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 DRAWS = 4000
 TRIM = 0.2
 CONFIDENCE = 0.95
 SAMPLE_MIN = 3
+
+
+class Draw(Protocol):
+    """A source of randomness, as random.Random is one."""
+
+    def choices(self, population: Sequence[float], *, k: int) -> list[float]: ...
 
 
 class NotComparable(ValueError):
@@ -47,7 +52,7 @@ class Change:
         return "regression" if self.worse_by > 0 else "better"
 
 
-def compared(before: dict[str, Any], after: dict[str, Any], draw: Random) -> list[Change]:
+def compared(before: dict[str, Any], after: dict[str, Any], draw: Draw) -> list[Change]:
     """All figures that both results have, and what failed in `after` alone. Raises NotComparable."""
     kinds = {before.get("kind"), after.get("kind")}
     if kinds == {"peers"}:
@@ -61,7 +66,7 @@ def compared(before: dict[str, Any], after: dict[str, Any], draw: Random) -> lis
     return changes
 
 
-def _peers(before: dict[str, Any], after: dict[str, Any], draw: Random) -> Iterator[Change]:
+def _peers(before: dict[str, Any], after: dict[str, Any], draw: Draw) -> Iterator[Change]:
     for name, work in before["works"].items():
         other = after["works"].get(name)
         if other is None:
@@ -78,7 +83,7 @@ def _peers(before: dict[str, Any], after: dict[str, Any], draw: Random) -> Itera
                     yield change(f"{name}: {peer}, CPU per request", found["ratios"], now["ratios"], draw)
 
 
-def _load(before: dict[str, Any], after: dict[str, Any], draw: Random) -> Iterator[Change]:
+def _load(before: dict[str, Any], after: dict[str, Any], draw: Draw) -> Iterator[Change]:
     if sum(after["errors"].values()) and not sum(before["errors"].values()):
         yield Change("errors", math.inf, math.inf, math.inf, note=f"errors: {after['errors']}")
     series = [_series(before), _series(after)]
@@ -105,7 +110,7 @@ def _series(result: dict[str, Any]) -> dict[str, list[float]]:
     return found
 
 
-def change(what: str, old: Sequence[float], new: Sequence[float], draw: Random, more_is_better: bool = False) -> Change:
+def change(what: str, old: Sequence[float], new: Sequence[float], draw: Draw, more_is_better: bool = False) -> Change:
     """The change from one sample of positive numbers to another, with its interval."""
     before, after = [math.log(value) for value in old], [math.log(value) for value in new]
     drawn = sorted(

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from bench import native, usage
 from bench.machine import own_version
-from bench.native import Unavailable
 from bench.peers import debian, pypi
 from bench.peers.configs import Place, caddy, causeway, envoy, haproxy, nginx
 from bench.peers.work import Work
@@ -150,8 +149,6 @@ def _start_causeway(work: Work, place: Place, folder: Path, cpu: int | None) -> 
 
 
 def _start_floor(work: Work, place: Place, folder: Path, cpu: int | None) -> Started:
-    if work.tls:
-        raise Unavailable("a program that only forwards bytes does no TLS")
     argv = [str(native.program("forward")), str(place.port), str(place.endpoint_port)]
     return spawn([*argv, f"burn_ns={os.environ.get('CAUSEWAY_BENCH_FLOOR_BURN_NS', '0')}"], folder, cpu), []
 

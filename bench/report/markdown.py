@@ -1,5 +1,7 @@
 """Results as Markdown tables, for README files and issues. Pure."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 PEERS = ("causeway", "nginx", "haproxy", "envoy", "caddy", "floor")
@@ -50,3 +52,29 @@ def load(result: dict[str, Any]) -> str:
 def table(result: dict[str, Any]) -> str:
     """The table of any result."""
     return {"peers": peers, "load": load, "scenarios": scenarios}[result["kind"]](result)
+
+
+_PLACE = re.compile(r"(<!-- results: (?P<name>[\w.-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+EMPTY = "No reference run is kept here yet.\n"
+
+
+def filled(text: str, results: Mapping[str, dict[str, Any]]) -> str:
+    """A text with the table of each result between its marks: `<!-- results: NAME -->` and `<!-- end -->`."""
+
+    def replace(match: re.Match[str]) -> str:
+        result = results.get(match["name"])
+        if result is None:
+            return f"{match[1]}\n{EMPTY}\n{match[3]}"
+        return f"{match[1]}\n{about(result)}\n\n{table(result)}\n\n{match[3]}"
+
+    return _PLACE.sub(replace, text)
+
+
+def about(result: dict[str, Any]) -> str:
+    """When, on what and with which versions a result was measured."""
+    facts = result["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in sorted(result.get("versions", {}).items()))
+    where = (
+        f"{facts['date']}, {facts['cpu']}, {facts['cores']} cores, Linux {facts['kernel']}, Python {facts['python']}"
+    )
+    return f"{where}; {versions or 'causeway ' + facts['causeway']}."

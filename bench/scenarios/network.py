@@ -155,33 +155,27 @@ def prepared() -> Iterator[tuple[Namespace, Path]]:
 def service_dataplane(full: bool) -> Finding:
     """So many Services of four endpoints: load, first connection, and the latency of a change."""
     count = 10_000 if full else 1_000
-    with prepared() as (ns, folder), contextlib.ExitStack() as stack:
-        for port in (PORT, PORT + 1):
-            server = subprocess.Popen(
-                ns.argv(str(native.program("endpoint")), str(port), "any=1"), stdout=subprocess.DEVNULL
-            )
-            stack.callback(server.wait)
-            stack.callback(server.kill)
+    with prepared() as (ns, folder), endpoints(ns), contextlib.ExitStack() as stack:
         manifests = folder / "manifests"
         for first in range(0, count, 500):
-            some = [each for n in range(first, min(first + 500, count)) for each in _service(n)]
+            some = [each for n in range(first, min(first + 500, count)) for each in service(n)]
             write(manifests, f"services-{first}.yaml", some)
-        write(manifests, "changing.yaml", _service(count))
-        client = stack.enter_context(_client(ns))
+        write(manifests, "changing.yaml", service(count))
+        asking = stack.enter_context(client(ns))
         began = time.perf_counter()
         made = stack.enter_context(agent(ns, folder))
-        last, changing = _address(count - 1), _address(count)
-        if _connect(client, last, "any", 300) < 0:
+        last, changing = address(count - 1), address(count)
+        if connect(asking, last, "any", 300) < 0:
             raise ScenarioFailed(f"the last Service did not answer within 300 s: {made.log[-600:]}")
         loaded = time.perf_counter() - began
-        if _connect(client, changing, "any", 60) < 0:
+        if connect(asking, changing, "any", 60) < 0:
             raise ScenarioFailed("the changing Service did not answer within 60 s")
-        firsts = sorted(_connect(client, _address(n * 37 % count), "any", 5) for n in range(200))
+        firsts = sorted(connect(asking, address(n * 37 % count), "any", 5) for n in range(200))
         changes = []
         for number in range(7):
             port = (PORT + 1, PORT)[number % 2]
-            write(manifests, "changing.yaml", _service(count, port))
-            changes.append(_connect(client, changing, str(port), 20))
+            write(manifests, "changing.yaml", service(count, port))
+            changes.append(connect(asking, changing, str(port), 20))
         if min(changes[0], firsts[0]) < 0:
             raise ScenarioFailed("a Service did not answer")
     return Finding(
@@ -195,17 +189,32 @@ def service_dataplane(full: bool) -> Finding:
     )
 
 
-def _service(number: int, port: int = PORT) -> list[documents.Document]:
+@contextlib.contextmanager
+def endpoints(ns: Namespace) -> Iterator[None]:
+    """Endpoints on all of the node's addresses, at PORT and the one after it."""
+    with contextlib.ExitStack() as stack:
+        for port in (PORT, PORT + 1):
+            argv = ns.argv(str(native.program("endpoint")), str(port), "any=1")
+            server = subprocess.Popen(argv, stdout=subprocess.PIPE)
+            assert server.stdout is not None
+            stack.callback(server.stdout.close)
+            stack.callback(server.wait)
+            stack.callback(server.kill)
+            server.stdout.readline()  # it listens
+        yield
+
+
+def service(number: int, port: int = PORT) -> list[documents.Document]:
     name = f"s{number}"
-    return [documents.service(name, _address(number), port), documents.endpoints(name, port, addresses=POD_ADDRESSES)]
+    return [documents.service(name, address(number), port), documents.endpoints(name, port, addresses=POD_ADDRESSES)]
 
 
-def _address(number: int) -> str:
+def address(number: int) -> str:
     return f"10.96.{1 + number // 250}.{1 + number % 250}"
 
 
 @contextlib.contextmanager
-def _client(ns: Namespace) -> Iterator["subprocess.Popen[str]"]:
+def client(ns: Namespace) -> Iterator["subprocess.Popen[str]"]:
     argv = ns.argv(sys.executable, "-ISc", _CONNECT)
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -214,13 +223,13 @@ def _client(ns: Namespace) -> Iterator["subprocess.Popen[str]"]:
             process.kill()
 
 
-def _connect(client: "subprocess.Popen[str]", address: str, wanted: str, seconds: float) -> float:
-    """Seconds until `address` was answered by the endpoint `wanted`; -1 if it was not."""
-    assert client.stdin is not None
-    assert client.stdout is not None
-    client.stdin.write(f"{address} {wanted} {seconds}\n")
-    client.stdin.flush()
-    return float(client.stdout.readline())
+def connect(asking: "subprocess.Popen[str]", vip: str, wanted: str, seconds: float) -> float:
+    """Seconds until `vip` was answered by the endpoint `wanted`; -1 if it was not."""
+    assert asking.stdin is not None
+    assert asking.stdout is not None
+    asking.stdin.write(f"{vip} {wanted} {seconds}\n")
+    asking.stdin.flush()
+    return float(asking.stdout.readline())
 
 
 def pods(full: bool) -> Finding:

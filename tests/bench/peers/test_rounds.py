@@ -5,7 +5,7 @@ from bench.peers.work import WORKS, Work, varied, work_named
 
 
 def sample(peer: str, cpu_us: float, rate: float = 100.0) -> Sample:
-    return Sample(peer, cpu_us, 0.2, rate, {"p99": cpu_us}, {}, 1 << 20)
+    return Sample(peer, cpu_us, 0.2, rate, {"p50": cpu_us, "p99": cpu_us}, {}, 1 << 20)
 
 
 def test_a_ratio_is_taken_within_the_round() -> None:
