@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from lb.cluster.objects import Key, Service
 from lb.cluster.store import ObjectStore
 from lb.endpoints import port_endpoints
-from lb.service.vips import NodeFacts, is_ours
+from lb.service.vips import NodeFacts, is_ours, our_slices
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def local_ready(store: ObjectStore, key: Key, facts: NodeFacts) -> int:
     service = store.get(Service, key.namespace, key.name)
     if service is None:
         return 0
-    slices = store.slices_of(key.namespace, key.name)
+    slices = our_slices(store.slices_of(key.namespace, key.name))
     found = {
         endpoint.address
         for port in service.spec.ports

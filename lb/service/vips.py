@@ -124,6 +124,11 @@ def is_ours(service: Service) -> bool:
     return OTHER_PROXY_LABEL not in service.labels and HEADLESS_LABEL not in service.labels
 
 
+def our_slices(slices: Iterable[EndpointSlice]) -> list[EndpointSlice]:
+    """Those a node looks at: the two labels count on a slice, too, where somebody has written it by hand."""
+    return [each for each in slices if OTHER_PROXY_LABEL not in each.labels and HEADLESS_LABEL not in each.labels]
+
+
 def wanted_vips(service: Service, slices: Sequence[EndpointSlice], facts: NodeFacts) -> Iterator[WantedVip]:
     """All VIPs of a Service on this node. Two of its ports may not have the same VIP; of two, the later is left out."""
     if not is_ours(service):
@@ -137,6 +142,7 @@ def wanted_vips(service: Service, slices: Sequence[EndpointSlice], facts: NodeFa
     internal = Kind.INTERNAL_LOCAL if spec.internal_traffic_policy == "Local" else Kind.INTERNAL
     external = Kind.EXTERNAL_LOCAL if spec.external_traffic_policy == "Local" else Kind.EXTERNAL
     since = service.metadata.creation_timestamp or "~"
+    slices = our_slices(slices)
     for port in spec.ports:
         if port.protocol not in PROTOCOLS:
             continue

@@ -84,6 +84,17 @@ def test_labels_that_take_a_service_out_of_our_hands(label: str) -> None:
     assert not cluster_ips_of(found)
 
 
+@pytest.mark.parametrize("label", ["service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"])
+def test_labels_that_take_a_slice_out_of_our_hands(label: str) -> None:
+    others = slices("R")
+    others["metadata"]["labels"][label] = ""
+    others["metadata"]["name"] += "-others"
+    (found,) = vips(service(), slices("L"), others)
+    assert [str(each) for each in found.endpoints.cluster] == ["10.244.1.11:8080"]
+    (found,) = vips(service(), others)
+    assert not found.endpoints.all
+
+
 def test_kinds_follow_the_two_policies() -> None:
     found = {each.role: each.kind for each in vips(balanced(externalTrafficPolicy="Local"))}
     assert found[Role.CLUSTER_IP] is Kind.INTERNAL
