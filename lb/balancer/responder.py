@@ -25,6 +25,8 @@ MISSING_RESCAN_SECONDS = 1.0
 """The same while an uplink is down or gone: it may be back any moment."""
 _FRAMES_PER_WAKE = 64
 _CONFLICT_QUIET_SECONDS = 6.0
+_HAND_OVER_SECONDS = 0.5
+"""So much earlier than us the next holder may have heard that it is the holder now."""
 
 _SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_ADD_MEMBERSHIP, _PACKET_MR_ALLMULTI = 263, 1, 2
@@ -174,6 +176,11 @@ class Responder:
         if address in self._bursts or self._quiet_until.get(address, 0.0) > now:
             return
         self._quiet_until[address] = now + _CONFLICT_QUIET_SECONDS
+        asyncio.get_running_loop().call_later(_HAND_OVER_SECONDS, self._contest, address, mac)
+
+    def _contest(self, address: Address, mac: bytes) -> None:
+        if address not in self.addresses:
+            return  # it was a hand-over
         self.conflicts += 1
         self._on_change()
         log.warning(
