@@ -73,5 +73,7 @@ def change(netlink: IPRoute, remove: Iterable[Route], put: Iterable[Route]) -> d
             except NetlinkError as error:
                 if verb == "del" and error.code in _GONE:
                     continue
+                if error.code == errno.ENETDOWN and route.interface and route.gateway is None:
+                    continue  # a pod that is just coming: its interface comes up, and its routes, in this order
                 refused[route] = f"{verb} refused: {error}"
     return refused

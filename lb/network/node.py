@@ -24,6 +24,10 @@ from lb.reconcile import ApplyFailed
 
 log = logging.getLogger(__name__)
 
+CLOSE_WAIT = "netfilter/nf_conntrack_tcp_timeout_close_wait"
+CLOSE_WAIT_SECONDS = 3600
+"""kube-proxy's value. The setting is there once the kernel tracks connections: if not in the first pass, in the second."""
+
 NO_SETS = rules.Sets()
 HOST_PORTS = ""
 """Stands beside the Nodes' names: no Node has this one."""
@@ -193,6 +197,9 @@ class NodeNetwork:
             if sysctl.read(accept_ra) == "1":
                 settings.append((accept_ra, "2"))
             settings.append(("ipv6/conf/all/forwarding", "1"))
+        # A client that has said all and waits: after the kernel's 60 s its answer would find no translation.
+        if 0 < int(sysctl.read(CLOSE_WAIT) or 0) < CLOSE_WAIT_SECONDS:
+            settings.append((CLOSE_WAIT, str(CLOSE_WAIT_SECONDS)))
         return settings
 
     def _has_tables(self) -> bool:

@@ -189,3 +189,10 @@ def test_routes_come_back_with_the_uplink(lan: Lan) -> None:
     one.ns.run("ip", "link", "set", "eth0", "up")
     one.ns.run("ip", "addr", "add", f"{one.address6}/64", "dev", "eth0", "nodad")  # the kernel dropped it
     wait_for(lambda: "10.70.2.0/24" in one.routes() and "fd70:2::/64" in one.routes("-6"))
+
+
+def test_half_closed_connections_are_remembered_for_an_hour(lan: Lan) -> None:
+    one = lan.node(1, "--drift-seconds", "0.2")
+    one.start()
+    name = "net.netfilter.nf_conntrack_tcp_timeout_close_wait"
+    wait_for(lambda: one.ns.run("sysctl", "-n", name).strip() == "3600")
