@@ -9,10 +9,10 @@ bodies: the host is the scenario's, and the length of a body is what is left of 
 own head. Pure.
 """
 
+import calendar
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import msgspec
 
@@ -44,7 +44,7 @@ def parse_log(lines: Iterable[str]) -> tuple[list[Entry], int]:
     for line in lines:
         match = _LINE.match(line)
         try:
-            second = int(datetime.strptime(match["time"], "%d/%b/%Y:%H:%M:%S %z").timestamp()) if match else 0
+            second = unix_seconds(match["time"]) if match else 0
         except ValueError:
             match = None
         if match is None:
@@ -63,6 +63,21 @@ def parse_log(lines: Iterable[str]) -> tuple[list[Entry], int]:
         )
     entries.sort(key=lambda entry: entry.second)
     return entries, unread
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_TIME = re.compile(r"(\d{2})/(\w{3})/(\d{4}):(\d{2}):(\d{2}):(\d{2}) ([+-])(\d{2})(\d{2})")
+
+
+def unix_seconds(text: str) -> int:
+    """ "21/Nov/2026:10:00:01 +0100" -> seconds since 1970. Raises ValueError."""
+    match = _TIME.fullmatch(text)
+    if match is None or match[2] not in _MONTHS or not 1 <= int(match[1]) <= 31:
+        raise ValueError(f"{text!r} is no time of an access log")
+    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
+    offset = int(match[8]) * 3600 + int(match[9]) * 60
+    local = calendar.timegm((year, _MONTHS.index(match[2]) + 1, day, hour, minute, second))
+    return local - (offset if match[7] == "+" else -offset)
 
 
 def _field(text: str | None) -> str:
