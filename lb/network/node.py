@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CLOSE_WAIT = "netfilter/nf_conntrack_tcp_timeout_close_wait"
 CLOSE_WAIT_SECONDS = 3600
-"""kube-proxy's value. The setting is there once the kernel tracks connections: if not in the first pass, in the second."""
+"""As kube-proxy has it. The setting appears when connections are tracked: the second pass finds it at the latest."""
 
 NO_SETS = rules.Sets()
 HOST_PORTS = ""
