@@ -71,6 +71,8 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             "--drain-delay", type=_SECONDS, default=drain_delay, show_default=True, metavar="SECONDS", help=_DRAIN_DELAY
         ),
         click.option("--access-log", type=click.Path(path_type=Path), metavar="FILE", help=_ACCESS_LOG),
+        click.option("--access-log-format", metavar="TEXT", default="", help=_LOG_FORMAT),
+        click.option("--access-log-escape", type=click.Choice(("default", "json", "none")), help=_LOG_ESCAPE),
         click.option(
             "--worker-timeout", type=_SECONDS, default=10.0, show_default=True, metavar="SECONDS", help=_WORKER_TIMEOUT
         ),
@@ -146,6 +148,8 @@ _ACCESS_LOG = "Append a line for each request to this file; - is standard output
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 _WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
 _PER_HOST = "Label the metrics of requests with the rule's host."
+_LOG_FORMAT = "A line of it: text with nginx's $variables, or json.  [default: that of ingress-nginx, upstreaminfo]"
+_LOG_ESCAPE = "How values in it are escaped.  [default: json for json and for formats that begin with {]"
 _RESOLVE = "Look up the names of ExternalName Services anew after so long."
 _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."

@@ -57,6 +57,8 @@ class Plan:
     default_certificate: Certificate | None = None
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
+    engine_settings: dict[str, Any] = field(default_factory=dict)
+    """By the names of ingress/proxy/settings.py."""
     hang_seconds: float = 0.0
     resolve_seconds: float = AGAIN_SECONDS
     access_log: int | None = None
@@ -108,8 +110,9 @@ class Proxy:
         self.table = RoutingTable(plan.store, plan.selection, names=self.names.answers)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
         self.supervisor.hang_seconds = plan.hang_seconds
+        self.supervisor.settings |= plan.engine_settings
         if plan.access_log is not None:
-            self.supervisor.settings = {"access_log_fd": plan.access_log}
+            self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
         self.controller.before_first = self.names.first

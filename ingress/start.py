@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,6 +35,18 @@ WORKERS_MAX = 16
 """By default no more workers than this, however many cores: one moves tens of thousands of requests a second."""
 
 
+JSON_FORMAT = (
+    '{"time":"$time_iso8601","remote_addr":"$remote_addr","x_forwarded_for":"$http_x_forwarded_for",'
+    '"request_id":"$req_id","remote_user":"$remote_user","bytes_sent":"$bytes_sent","request_time":"$request_time",'
+    '"status":"$status","vhost":"$host","request_proto":"$server_protocol","path":"$uri","request_query":"$args",'
+    '"request_length":"$request_length","method":"$request_method","http_referrer":"$http_referer",'
+    '"http_user_agent":"$http_user_agent","namespace":"$namespace","ingress":"$ingress_name",'
+    '"service":"$service_name","upstream_addr":"$upstream_addr","upstream_status":"$upstream_status",'
+    '"upstream_response_time":"$upstream_response_time"}'
+)
+"""The keys of ingress-nginx's documented example, then whose request it was and who answered."""
+
+
 @dataclass(kw_only=True)
 class Listening:
     """The flags that both forms of the proxy have."""
@@ -46,12 +59,21 @@ class Listening:
     drain_delay: float
     verbose: bool
     access_log: Path | None = None
+    access_log_format: str = ""
+    access_log_escape: str | None = None
     worker_timeout: float = 0.0
     resolve_every: float = AGAIN_SECONDS
     control: Path | None = None
     metrics_per_host: bool = True
     report_status_classes: bool = False
     from_: tuple[Address, ...] = ()
+
+    @property
+    def engine_settings(self) -> dict[str, Any]:
+        """What the engines are told, by the names of ingress/proxy/settings.py."""
+        text = JSON_FORMAT if self.access_log_format == "json" else self.access_log_format
+        escape = self.access_log_escape or ("json" if text.startswith("{") else "default")
+        return {"access_log_format": text, "access_log_escape": escape} if text else {}
 
     @property
     def wanted(self) -> list[tuple[str, bool, Address]]:
@@ -134,6 +156,7 @@ def _start(
         default_certificate=make_default_certificate() if listening.https else None,
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,
+        engine_settings=listening.engine_settings,
         hang_seconds=listening.worker_timeout,
         resolve_seconds=listening.resolve_every,
         access_log=_open_log(listening.access_log) if listening.access_log else None,

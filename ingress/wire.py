@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from ingress.routes.model import Backend, Certificate, Changes, Endpoint, HostTable
+from ingress.routes.model import Backend, Certificate, Changes, Endpoint, HostTable, Route, split_key
 
-RouteLine = tuple[str, bool, str, int]
-"""Path, exact, backend key, route id: a RouteSpec of ingress/proxy/settings.py."""
+RouteLine = tuple[str, bool, str, int, tuple[str, ...]]
+"""Path, exact, backend key, route id, labels for the log: a RouteSpec of ingress/proxy/settings.py."""
 
 LENGTH_BYTES = 4
 
@@ -152,4 +152,10 @@ def snapshot_of(
 
 
 def _lines(table: HostTable) -> tuple[RouteLine, ...]:
-    return tuple((route.path, route.exact, route.backend, route.id) for route in table.routes)
+    return tuple((route.path, route.exact, route.backend, route.id, _labels(route)) for route in table.routes)
+
+
+def _labels(route: Route) -> tuple[str, ...]:
+    namespace, _, name = route.ingress.partition("/")
+    _, service, port = split_key(route.backend)
+    return namespace, name, service, port, route.path

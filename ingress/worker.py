@@ -34,6 +34,7 @@ class Worker:
         self.writer = writer
         self.engine: Engine | None = None
         self.listeners: tuple[wire.ListenerLine, ...] = ()
+        self.logs = False
         self.drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -49,6 +50,7 @@ class Worker:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
             self.listeners = message.listeners
+            self.logs = message.settings.get("access_log_fd", -1) >= 0
         elif isinstance(message, wire.Update):
             self.apply(message)
         elif isinstance(message, wire.AskStats):
@@ -83,12 +85,17 @@ class Worker:
                 if lines is None:
                     engine.remove_host(host)
                 else:
-                    engine.set_host(host, [RouteSpec(*line) for line in lines])
+                    engine.set_host(host, [self.route(line) for line in lines])
         for key, endpoints in update.backends.items():
             if endpoints is None:
                 engine.remove_backend(key)
         self.listen(engine)
         self.say(wire.Applied(update.generation, tuple(refused)))
+
+    def route(self, line: wire.RouteLine) -> RouteSpec:
+        """Labels take memory for every route: only if there is a log to write them to."""
+        path, exact, backend, number, labels = line
+        return RouteSpec(path, exact, backend, number, labels if self.logs else ())
 
     def listen(self, engine: Engine) -> None:
         """After the first update: from now on there is something to answer with."""

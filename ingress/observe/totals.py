@@ -7,8 +7,8 @@ looked at, so that the sums survive a worker that is killed.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ingress.routes.compile import RoutingTable, split_key
-from ingress.routes.model import Route
+from ingress.routes.compile import RoutingTable
+from ingress.routes.model import Route, split_key
 
 if TYPE_CHECKING:
     from ingress.supervisor import Worker

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from ingress.routes.backends import Around, compile_backend
 from ingress.routes.certificates import BadSecret, read_pair
 from ingress.routes.classes import Selection, refusal
-from ingress.routes.model import Backend, Certificate, Changes, HostTable, NameAnswer, Route
+from ingress.routes.model import Backend, Certificate, Changes, HostTable, NameAnswer, Route, split_key
 from ingress.routes.rules import Claims, PathClaim, read_claims
 from lb.cluster.objects import EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
 from lb.cluster.problems import Problem, Problems
@@ -318,13 +318,6 @@ def compile_certificate(
             advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"
             problems.append(Problem(title, claim.field, reason, advice))
     return chosen, problems
-
-
-def split_key(key: str) -> tuple[str, str, str]:
-    """The reverse of model.backend_key: namespace, Service, port as written."""
-    namespace, _, rest = key.partition("/")
-    service, _, port = rest.rpartition(":")
-    return namespace, service, port
 
 
 def _route(host: str, owner: Claims, claim: PathClaim) -> Route:

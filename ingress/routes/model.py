@@ -92,6 +92,13 @@ def backend_key(namespace: str, service: str, port: str) -> str:
     return f"{namespace}/{service}:{port}"
 
 
+def split_key(key: str) -> tuple[str, str, str]:
+    """The reverse of backend_key: namespace, Service, port as written."""
+    namespace, _, rest = key.partition("/")
+    service, _, port = rest.rpartition(":")
+    return namespace, service, port
+
+
 class Certificate(msgspec.Struct, frozen=True):
     """What a TLS client is shown for one host (EVERY_HOST: if no other fits). Both parts in PEM."""
 

@@ -1,6 +1,7 @@
 """The running command under load: worker killed, folder changed, drained, supervisor killed."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -195,3 +196,45 @@ async def test_nothing_is_left_when_the_supervisor_is_killed() -> None:
         await running.ended()
         await until(lambda: not any(map(alive, workers)), "no worker is left")
         await until_refused(running.http)
+
+
+async def test_clients_that_pause_lose_nothing_to_a_drain() -> None:
+    """As in a rolling update: who asks again before long is answered, and told to close."""
+    async with endpoints("one") as (one,), serving("--to", one.address, "--workers", "2") as running:
+        last: list[Answer] = []
+
+        async def ask_until_told() -> None:
+            client = await Client.connect(running.http)
+            while client.open:
+                answer = await client.ask("web.example", "/")
+                await asyncio.sleep(0.05)
+            last.append(answer)
+            client.close()
+
+        async with asyncio.timeout(20):
+            asking = [asyncio.create_task(ask_until_told()) for _ in range(16)]
+            await running.until(lambda: one.requests > 32)
+            running.process.send_signal(signal.SIGTERM)
+            await asyncio.gather(*asking)
+        assert [answer.status for answer in last] == [200] * 16
+        assert {answer.fields.get("connection", "").lower() for answer in last} == {"close"}
+        assert await running.ended() == 0
+
+
+async def test_the_log_says_whose_request_it_was(tmp_path: Path) -> None:
+    folder, log = Folder(tmp_path / "manifests"), tmp_path / "access.log"
+    async with endpoints("one") as there:
+        folder.write("web", web(*there))
+        flags = ("-f", str(folder.path), "--workers", "1", "--access-log", str(log))
+        async with serving(*flags, "--access-log-format", "json") as running:
+            await ask(running.http, "web.example", '/x?a="b"')
+            await running.until(lambda: log.exists() and log.read_text().endswith("\n"))
+            line = json.loads(log.read_text())
+            assert (line["namespace"], line["ingress"], line["service"]) == ("shop", "web", "web")
+            assert (line["vhost"], line["path"], line["request_query"]) == ("web.example", "/x", 'a="b"')
+            assert (line["status"], line["upstream_addr"]) == ("200", there[0].address)
+        text = "$namespace/$ingress_name $service_name:$service_port $location_path $status"
+        log.unlink()
+        async with serving(*flags, "--access-log-format", text) as running:
+            await ask(running.http, "web.example", "/y")
+            await running.until(lambda: log.exists() and log.read_text() == "shop/web web:80 / 200\n")

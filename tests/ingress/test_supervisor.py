@@ -22,7 +22,7 @@ def everything_to(address: str) -> Any:
     host, _, port = address.rpartition(":")
 
     def snapshot(generation: int) -> wire.Update:
-        return wire.Update(generation, {"x": ((host, int(port)),)}, {"": (("/", False, "x", 1),)})
+        return wire.Update(generation, {"x": ((host, int(port)),)}, {"": (("/", False, "x", 1, ()),)})
 
     return snapshot
 

@@ -60,7 +60,7 @@ async def test_no_request_is_lost_when_the_supervisor_is_replaced(tmp_path: Path
                     old, pid = pid, int(re.findall(r"process (\d+) serves", words)[0])
                     await until_process_gone(old)
                     await load.more(200)
-                assert (load.refused, load.wrong) == (0, [])
+                assert (load.refused, load.broken, load.wrong) == (0, 0, [])
                 assert alive(pid)
             finally:
                 if pid:

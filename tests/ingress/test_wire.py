@@ -9,7 +9,11 @@ from ingress.routes.model import Backend, Changes, HostTable, Route
 
 MESSAGES: list[wire.Message] = [
     wire.Start((wire.ListenerLine(7, True, 443),), {"attempts": 2}),
-    wire.Update(3, {"a/b:80": (("10.0.0.1", 80),), "a/c:80": None}, {"": (("/", False, "a/b:80", 1),), "x": None}),
+    wire.Update(
+        3,
+        {"a/b:80": (("10.0.0.1", 80),), "a/c:80": None},
+        {"": (("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),), "x": None},
+    ),
     wire.Update(4, certificates={"x": (b"chain", b"key"), "y": None}),
     wire.Drain(),
     wire.AskStats(9),
@@ -51,5 +55,5 @@ def test_changes_as_workers_take_them() -> None:
     assert wire.update_of(7, changes) == wire.Update(
         7,
         {"shop/web:80": (("10.0.0.1", 80),), "shop/gone:80": None},
-        {"a.example": (("/x", True, "shop/web:80", 5),), "gone": None},
+        {"a.example": (("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),), "gone": None},
     )

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from ingress.routes.classes import STANDALONE
-from ingress.routes.compile import RoutingTable, split_key
+from ingress.routes.compile import RoutingTable
 from ingress.routes.explain import find_host, match
-from ingress.routes.model import backend_key
+from ingress.routes.model import backend_key, split_key
 from lb.cluster.objects import Key, Object
 from lb.cluster.problems import Problem
 from tests.ingress.certificates import tls_secret

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingress.routes.compile import split_key
-from ingress.routes.model import backend_key
+from ingress.routes.model import backend_key, split_key
 from ingress.routes.rules import BadRule, read_backend, read_claims, read_host, read_path
 from lb.cluster.objects import (
     HTTPIngressPath,
