@@ -83,7 +83,7 @@ async def generate(task: Task) -> None:
     )  # fmt: skip
     orphaned = asyncio.Event()
     loop.add_reader(sys.stdin.fileno(), orphaned.set)  # readable only at its end
-    began = loop.time()
+    began, cpu_before = loop.time(), time.process_time()
     engine.start(task.duration_seconds, task.pieces, task.poisson, task.scenario.recording)
     give_up = began + task.duration_seconds + task.timeout_seconds
     report = began + REPORT_SECONDS
@@ -93,16 +93,16 @@ async def generate(task: Task) -> None:
             break
         if loop.time() > report:
             report += REPORT_SECONDS
-            write_counts(counts_of(engine, answered_by, loop.time() - began))
+            write_counts(counts_of(engine, answered_by, loop.time() - began, cpu_before))
     engine.stop()
-    write_counts(counts_of(engine, answered_by, loop.time() - began))
+    write_counts(counts_of(engine, answered_by, loop.time() - began, cpu_before))
 
 
-def counts_of(engine: Engine, answered_by: dict[str, int], seconds: float) -> Counts:
+def counts_of(engine: Engine, answered_by: dict[str, int], seconds: float, cpu_before: float) -> Counts:
     counts = msgspec.convert(engine.snapshot(), Counts)
     counts.answered_by = dict(answered_by)
     counts.seconds = seconds
-    counts.cpu_seconds = time.process_time()
+    counts.cpu_seconds = time.process_time() - cpu_before
     return counts
 
 

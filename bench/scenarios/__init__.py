@@ -7,6 +7,7 @@ Service data plane, pods coming and going. Everything is driven from outside: by
     proxying.py    the scenarios of the proxy
     controller.py  many Ingresses: start, and the latency of a change
     network.py     the node agent in a network namespace: Services, pods (root)
+    failover.py    two nodes, and the one with the address dies (root)
     catalogue.py   all of them by name
     *.yaml         loads for `causeway bench load --scenario`
 """

@@ -6,7 +6,7 @@ from typing import Any
 from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.process import PeerFailed
-from bench.scenarios import Measured, ScenarioFailed, Skipped, controller, network, proxying
+from bench.scenarios import Measured, ScenarioFailed, Skipped, controller, failover, network, proxying
 
 SCENARIOS = (
     Measured("idle-connections", "5,000 idle connections: bytes each", proxying.idle_connections),
@@ -18,6 +18,7 @@ SCENARIOS = (
     Measured("ingresses", "start and change with 2,000 Ingresses (10,000 in full)", controller.ingresses),
     Measured("services", "Services in the kernel: 1,000 (10,000 in full); root", network.service_dataplane),
     Measured("pods", "CNI ADD and DEL; root", network.pods),
+    Measured("fail-over", "the node with a load-balancer address dies; root", failover.fail_over),
 )
 
 

@@ -117,9 +117,9 @@ class Agent:
 
 
 @contextlib.contextmanager
-def agent(ns: Namespace, folder: Path) -> Iterator[Agent]:
+def agent(ns: Namespace, folder: Path, name: str = "n1") -> Iterator[Agent]:
     argv = [
-        sys.executable, "-m", "causeway", "node", "--node", "n1", "-f", str(folder / "manifests"),
+        sys.executable, "-m", "causeway", "node", "--node", name, "-f", str(folder / "manifests"),
         "--run-dir", str(folder / "run"), "--cni-bin-dir", str(folder / "bin"), "--cni-conf-dir", str(folder / "net.d"),
     ]  # fmt: skip
     with (folder / "log").open("ab") as log:
