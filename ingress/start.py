@@ -109,7 +109,9 @@ def start(
     Raises click.ClickException (one line, exit code 1) for what cannot be opened.
     """
     _log_to_stderr(listening.verbose)
-    if only_probed():
+    probed = only_probed()
+    _check(listening.engine_settings)
+    if probed:
         sys.exit(0)
     predecessor = Predecessor.from_environment()
     try:
@@ -185,6 +187,22 @@ def _open(
     passed = [(name, each) for name, each in passed if each is not admin]
     handed = predecessor.listeners if predecessor is not None else ()
     return open_listeners(listening.wanted, workers, handed=handed, passed=passed), admin
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Ask an engine whether it takes them: workers would only fail to start."""
+    if not settings:
+        return
+    from ingress.proxy import Engine, Settings
+
+    loop = asyncio.new_event_loop()
+    try:
+        with open(os.devnull, "w") as nowhere:
+            Engine(Settings(**{"access_log_fd": nowhere.fileno(), **settings}), loop).close()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    finally:
+        loop.close()
 
 
 def _allow_many_connections() -> None:

@@ -8,6 +8,7 @@ import asyncio
 import ctypes
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRAIN_POLL_SECONDS = 0.02
+QUEUE_SECONDS = 0.5
+"""So long the end is put off for connections that wait to be accepted: others come all the time."""
 
 
 class Worker:
@@ -35,6 +38,8 @@ class Worker:
         self.engine: Engine | None = None
         self.listeners: tuple[wire.ListenerLine, ...] = ()
         self.logs = False
+        self.accepting: list[int] = []
+        """Listening sockets; the engine has its own descriptors of them."""
         self.drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -63,7 +68,6 @@ class Worker:
             self.open_log(message.path)
         elif self.drain is None:
             assert self.engine is not None
-            self.engine.stop_accepting()
             self.drain = asyncio.create_task(self.finish(self.engine))
 
     def apply(self, update: wire.Update) -> None:
@@ -102,7 +106,7 @@ class Worker:
         listeners, self.listeners = self.listeners, ()
         for listener in listeners:
             engine.listen(listener.fd, tls=listener.tls, port=listener.port)
-            os.close(listener.fd)
+            self.accepting.append(listener.fd)
 
     def open_log(self, path: str) -> None:
         assert self.engine is not None
@@ -115,6 +119,14 @@ class Worker:
         os.close(fd)
 
     async def finish(self, engine: Engine) -> None:
+        """Accept who waits already, then nobody; until every connection is closed."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + QUEUE_SECONDS
+        while _any_waits(self.accepting) and clock() < until:  # noqa: ASYNC110  the kernel tells nobody
+            await asyncio.sleep(0)  # the engine accepts a batch
+        engine.stop_accepting()
+        for fd in self.accepting:
+            os.close(fd)
         # The engine counts its connections and tells nobody; a look at one integer costs nothing.
         while engine.connections:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_SECONDS)
@@ -123,6 +135,14 @@ class Worker:
 
     def say(self, message: wire.Upward) -> None:
         self.writer.write(wire.encode(message))
+
+
+def _any_waits(listening: list[int]) -> bool:
+    """Whether a connection is in the queue of one of these sockets."""
+    poll = select.poll()
+    for fd in listening:
+        poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Refusals(list[wire.Refused]):

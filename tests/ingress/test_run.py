@@ -11,7 +11,7 @@ from pathlib import Path
 from ingress.run import ECHO_SECONDS
 from lb.cluster.objects import Object
 from tests.ingress.peers import Answer, Client, Endpoint, ask, endpoints
-from tests.ingress.serving import Folder, Served, alive, children, serving
+from tests.ingress.serving import Folder, Served, alive, children, serving, started
 from tests.ingress.state import endpoint_slice, ingress, service
 from tests.lb.cluster.waiting import until
 
@@ -158,6 +158,8 @@ async def until_refused(port: int) -> None:
         while True:
             try:
                 (await Client.connect(port)).close()
+            except ConnectionResetError:
+                pass  # the listener was closed between our SYN and its answer
             except ConnectionRefusedError:
                 return
             await asyncio.sleep(0.01)
@@ -238,3 +240,55 @@ async def test_the_log_says_whose_request_it_was(tmp_path: Path) -> None:
         async with serving(*flags, "--access-log-format", text) as running:
             await ask(running.http, "web.example", "/y")
             await running.until(lambda: log.exists() and log.read_text() == "shop/web web:80 / 200\n")
+
+
+async def test_a_format_that_cannot_be_is_a_usage_error() -> None:
+    async with started("serve", "--to", "127.0.0.1:9", "--access-log-format", "$nonsense") as running:
+        assert await running.ended() == 2
+        assert "unknown variable $nonsense" in running.log
+
+
+async def test_the_limit_of_open_files_is_raised() -> None:
+    launcher = ("sh", "-c", 'ulimit -S -n 256 && exec "$@"', "sh")
+    flags = ("serve", "--to", "127.0.0.1:9", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1")
+    async with started(*flags, launcher=launcher) as running:
+        await running.ready()
+        for pid in (running.process.pid, *running.workers()):
+            soft, hard = open_files_limits(pid)
+            assert soft == hard != "256"
+
+
+def open_files_limits(pid: int) -> list[str]:
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    return next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3:5]
+
+
+async def test_connections_that_wait_are_answered_before_the_end() -> None:
+    """They are in the kernel's queue when the end is asked for: their clients know nothing of it."""
+    async with endpoints("one") as (one,), serving("--to", one.address, "--workers", "1") as running:
+        (worker,) = running.workers()
+        os.kill(worker, signal.SIGSTOP)
+        asking = [asyncio.create_task(ask(running.http, "any")) for _ in range(100)]
+        await until(lambda: waiting_at(running.http) == 100, "all are in the queue")
+        running.process.send_signal(signal.SIGTERM)
+        await running.until(lambda: "draining" in running.log)
+        await until(lambda: not listened_at_by(running.process.pid, running.http), "the supervisor has closed its own")
+        os.kill(worker, signal.SIGCONT)
+        assert [answer.status for answer in await asyncio.gather(*asking)] == [200] * 100
+        assert await running.ended() == 0
+
+
+def sockets_at(port: int) -> list[list[str]]:
+    """The listening sockets of a port: lines of /proc/net/tcp (proc(5))."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "0A"]
+
+
+def waiting_at(port: int) -> int:
+    """Connections that nobody has accepted yet: the receive queue of a listening socket."""
+    return sum(int(line[4].split(":")[1], 16) for line in sockets_at(port))
+
+
+def listened_at_by(pid: int, port: int) -> bool:
+    inodes = {f"socket:[{line[9]}]" for line in sockets_at(port)}
+    return any(os.readlink(each) in inodes for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink())
