@@ -38,7 +38,7 @@ e2e: venv  ## the same path on real Kubernetes, built from Go modules (root, Go)
 
 bench: venv  ## beside nginx, haproxy, envoy and caddy; changes and failures: build/bench/report.html
 	@mkdir -p build/bench
-	-$(BIN)/causeway bench peers --rounds 5 --seconds 0.6 --json build/bench/peers.json
+	-$(BIN)/causeway bench peers --rounds 5 --seconds 0.5 --json build/bench/peers.json
 	-$(BIN)/causeway bench scenario --json build/bench/scenarios.json
 	$(BIN)/causeway bench report build/bench/peers.json build/bench/scenarios.json -o build/bench/report.html
 
