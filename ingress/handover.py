@@ -108,7 +108,14 @@ class Successor:
 
     def __init__(self, process: "subprocess.Popen[bytes]", line: socket.socket) -> None:
         self.pid = process.pid
+        self._process = process
         self._line = line
+
+    def end(self) -> None:
+        """It is not wanted after all."""
+        self._process.kill()
+        self._process.wait()
+        self._line.close()
 
     def take_over(self) -> None:
         """From here on everything is its own."""

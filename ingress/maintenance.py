@@ -121,6 +121,10 @@ class Maintenance:
                 log.error("upgrade: %s; this process goes on", error)
                 yield Line(f"{error}; process {os.getpid()} goes on", ok=False)
                 return
+            if proxy.stop.asked.is_set():  # meanwhile; who asks for the end means the next one too
+                successor.end()
+                yield Line("this process is draining; the upgrade is given up", ok=False)
+                return
             log.info("upgrade: process %d serves; this one drains", successor.pid)
             proxy.successor = successor
             try:

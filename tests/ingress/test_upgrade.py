@@ -149,3 +149,22 @@ async def test_several_are_told_apart() -> None:
         assert "several proxies run here; say which one: --pid PID" in words
         assert str(one.process.pid) in words
         assert (await command("reload", "--pid", str(two.process.pid)))[0] == 0
+
+
+async def test_the_end_ends_an_upgrade_too() -> None:
+    """SIGTERM while the new supervisor comes up, and a request that keeps the old one until it would be ready."""
+    async with endpoints("one") as (one,), serving("--to", one.address, "--workers", "1") as running:
+        slow = asyncio.create_task(ask(running.http, "any", "/slow"))
+        await running.until(lambda: one.requests == 1)
+        running.process.send_signal(signal.SIGUSR2)
+        await running.until(lambda: running.log.count("listening on") == 2)
+        successor = next(pid for pid in running.workers() if b"CAUSEWAY_HANDOVER" in environment(pid))
+        running.process.send_signal(signal.SIGTERM)
+        await until(lambda: not alive(successor), "the new one is ended")
+        one.hold.set()
+        assert (await slow).status == 200
+        assert await running.ended() == 0
+
+
+def environment(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
