@@ -52,6 +52,8 @@ PURE = (
     "ingress/routes/backends.py",
     "ingress/routes/certificates.py",
     "ingress/routes/flags.py",
+    "ingress/routes/pods.py",
+    "ingress/crashes.py",
     "causeway/hops.py",
     "lb/service/classes.py",
     "lb/service/elements.py",
