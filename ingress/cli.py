@@ -18,6 +18,7 @@ from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.flags import objects_of
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_route
+from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import KINDS as ALL_KINDS
@@ -171,6 +172,7 @@ _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, s
     metavar="HOST/PATH=ADDR[,ADDR...]",
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
 )
+@tuning_flags
 @_publishing
 @_listening(drain_delay=0.0)
 def serve(
@@ -214,7 +216,8 @@ def serve(
     publisher = _publisher(opened, listening, FolderReplicas((manifests or Path()) / STATUS_FOLDER))
     for found in objects_of_flags():
         opened.store.put(found)
-    listens = Listening(from_=from_, **listening)
+    tuning = take_tuning(listening)
+    listens = Listening(from_=from_, tuning=tuning, **listening)
     start(opened.store, opened.source, STANDALONE, listens, publisher=publisher, objects_of_flags=objects_of_flags)
 
 

@@ -15,6 +15,7 @@ from ingress import systemd, wire
 from ingress.control import ControlSocket
 from ingress.controller import Controller
 from ingress.handover import Predecessor, Successor
+from ingress.health import HealthChecks
 from ingress.listeners import Address, Listener
 from ingress.maintenance import Maintenance
 from ingress.names import AGAIN_SECONDS, Names
@@ -26,6 +27,7 @@ from ingress.routes.classes import Selection
 from ingress.routes.compile import FOLDER_KINDS, RoutingTable
 from ingress.routes.model import Certificate, Changes
 from ingress.supervisor import Supervisor
+from ingress.tuning import Tuning
 from lb.cluster.objects import Object
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
@@ -61,6 +63,7 @@ class Plan:
     """By the names of ingress/proxy/settings.py."""
     hang_seconds: float = 0.0
     resolve_seconds: float = AGAIN_SECONDS
+    tuning: Tuning = field(default_factory=Tuning)
     access_log: int | None = None
     """A file descriptor that every worker appends whole lines to."""
     access_log_path: Path | None = None
@@ -110,12 +113,15 @@ class Proxy:
         self.table = RoutingTable(plan.store, plan.selection, names=self.names.answers)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
         self.supervisor.hang_seconds = plan.hang_seconds
-        self.supervisor.settings |= plan.engine_settings
+        self.supervisor.settings |= plan.engine_settings | plan.tuning.settings
+        self.supervisor.backend_spec = plan.tuning.backends
         if plan.access_log is not None:
             self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
         self.controller.before_first = self.names.first
+        check = plan.tuning.health_check
+        self.health = HealthChecks(check, self.supervisor.publish) if check is not None else None
         self.totals = Totals(self.table)
         self.stop = Stop()
         self.maintenance = Maintenance(self)
@@ -127,9 +133,14 @@ class Proxy:
         self.supervisor.on_refused.append(self.controller.take_refused)
 
     def _snapshot(self, generation: int) -> wire.Update:
-        return self.controller.snapshot(generation)
+        update = self.controller.snapshot(generation)
+        return update if self.health is None else self.health.snapshot(update)
 
     def _publish(self, changes: Changes) -> None:
+        if self.health is not None:
+            if not self.supervisor.generation:  # the first time the workers get all there is, whatever has changed
+                self.health.take(Changes(backends=dict(self.table.backends)))
+            changes = self.health.take(changes)
         self.supervisor.publish(changes)
         if changes.backends:
             self.names.wake()
@@ -182,6 +193,8 @@ class Proxy:
             return await self._stop(publishing, tasks)
         finally:
             await _cancelled(asked, *tasks)
+            if self.health is not None:
+                await self.health.close()
 
     async def _stop(self, publishing: "asyncio.Task[None]", tasks: "list[asyncio.Task[None]]") -> bool:
         # While load balancers take notice: whoever follows the status is a load balancer too.

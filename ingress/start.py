@@ -7,7 +7,7 @@ import resource
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.run import Plan, Proxy
 from ingress.supervisor import WorkersFail
+from ingress.tuning import Tuning
 from lb.cluster.manifests import FolderUnreadable
 from lb.cluster.objects import Object
 from lb.cluster.problems import Problems
@@ -67,6 +68,7 @@ class Listening:
     metrics_per_host: bool = True
     report_status_classes: bool = False
     from_: tuple[Address, ...] = ()
+    tuning: Tuning = field(default_factory=Tuning)
 
     @property
     def engine_settings(self) -> dict[str, Any]:
@@ -161,6 +163,7 @@ def _start(
         engine_settings=listening.engine_settings,
         hang_seconds=listening.worker_timeout,
         resolve_seconds=listening.resolve_every,
+        tuning=listening.tuning,
         access_log=_open_log(listening.access_log) if listening.access_log else None,
         access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
         control=listening.control,

@@ -128,6 +128,8 @@ class Supervisor:
         self.snapshot = snapshot
         self.settings = settings or {}
         """What the workers' engines are told, by the names of ingress/proxy/settings.py."""
+        self.backend_spec: dict[str, Any] = {}
+        """How endpoints are chosen, by the names of BackendSpec there."""
         self.inherited: tuple[int, ...] = ()
         """File descriptors that settings speak of."""
         self.workers: dict[int, Worker] = {}
@@ -280,7 +282,7 @@ class Supervisor:
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker.connect(writer)
         # No await from here on: the worker gets the tables as they are now and every change after that.
-        worker.send(wire.Start(lines, self.settings))
+        worker.send(wire.Start(lines, self.settings, self.backend_spec))
         if self.generation:
             worker.send(self.snapshot(self.generation))
         self.workers[slot] = worker

@@ -36,6 +36,8 @@ class Start(Message, frozen=True):
     listeners: tuple[ListenerLine, ...]
     settings: dict[str, Any]
     """Fields of ingress/proxy/settings.py Settings that differ from their defaults."""
+    backend_spec: dict[str, Any] = {}
+    """Likewise of BackendSpec, for every backend."""
 
 
 class Update(Message, frozen=True):

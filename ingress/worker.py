@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from ingress import wire
-from ingress.proxy import Engine, RouteSpec, Settings
+from ingress.proxy import BackendSpec, Engine, RouteSpec, Settings
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class Worker:
         self.logs = False
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
+        self.backend_spec = BackendSpec()
         self.drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -54,6 +55,7 @@ class Worker:
     def take(self, message: wire.Downward) -> None:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
+            self.backend_spec = BackendSpec(**message.backend_spec)
             self.listeners = message.listeners
             self.logs = message.settings.get("access_log_fd", -1) >= 0
         elif isinstance(message, wire.Update):
@@ -77,7 +79,7 @@ class Worker:
         for key, endpoints in update.backends.items():
             if endpoints is not None:
                 with refused.noting("backends", key):
-                    engine.set_backend(key, endpoints)
+                    engine.set_backend(key, endpoints, self.backend_spec)
         for host, pair in update.certificates.items():
             with refused.noting("certificates", host):
                 if pair is None:
