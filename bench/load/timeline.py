@@ -40,8 +40,8 @@ class Timeline:
             return False
         now = total([reports.pop(0) for reports in self._reports])
         made = between(self._before, now)
-        if made.seconds < 0.05:
-            return False  # the last report comes right after the one before it
+        if made.seconds < 0.25:
+            return False  # the end may follow the last report at once
         latency = latency_ms(made)
         self.points.append(
             {

@@ -48,7 +48,7 @@ td.best { font-weight: 700; color: var(--good); } td.none { color: var(--dim); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(120px, 1fr)); gap: 10px; margin: 12px 0; }
 .tiles div { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 8px 12px; }
 dt { color: var(--dim); font-size: .8rem; } dd { margin: 0; font-size: 1.25rem; font-weight: 600; }
-@media (max-width: 600px) { main { padding: 16px 10px 40px; } article { padding: 12px 10px; } svg { font-size: 17px; }
+@media (max-width: 600px) { main { padding: 16px 10px 40px; } article { padding: 12px 10px; } svg { font-size: 19px; }
   th, td { padding: 5px 8px; } }
 """.replace(
     "COLOURS",
