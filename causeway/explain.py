@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from causeway.hops import BadQuestion, Hop, Walk, start_of
-from ingress.routes.classes import Selection
+from ingress.names import Names
+from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import RoutingTable
 from lb.cluster.manifests import ManifestFolder
 from lb.cluster.objects import EndpointSlice, Ingress, IngressClass, Node, Pod, Secret, Service
@@ -35,8 +36,7 @@ def explain(question: str, source: str, udp: bool, manifests: Path | None, kubec
     """
     opened = open_source(manifests, kubeconfig, kinds=KINDS)
     read(opened)
-    table = RoutingTable(opened.store, Selection(standalone=manifests is not None, classless=manifests is not None))
-    table.update(None)
+    table = routing_table(opened.store, standalone=manifests is not None)
     walk = Walk(opened.store, table)
     try:
         ask(walk, opened.store, question, source, "UDP" if udp else "TCP")
@@ -46,6 +46,17 @@ def explain(question: str, source: str, udp: bool, manifests: Path | None, kubec
         click.echo(f"warning: {problem}", err=True)
     show(walk.hops, walk.complete)
     raise SystemExit(0 if walk.complete else 1)
+
+
+def routing_table(store: ObjectStore, *, standalone: bool) -> RoutingTable:
+    """The tables that a proxy would have, its ExternalName Services looked up once."""
+    names = Names(lambda: table.external_names(), lambda name: None, local=standalone)
+    table = RoutingTable(store, STANDALONE if standalone else Selection(), names=names.answers)
+    table.update(None)
+    if table.external_names():
+        asyncio.run(names.first())
+        table.update(None)
+    return table
 
 
 def read(opened: Opened) -> None:
