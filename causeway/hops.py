@@ -106,7 +106,7 @@ class Walk:
         if not published:
             self.add(
                 "name", f"{host}: no address is published for it, so it is asked at the proxy itself",
-                "Ingress status.loadBalancer is empty; a proxy with --publish-service or --publish-status-address fills it",
+                "Ingress status.loadBalancer is empty; the proxy fills it if told --publish-service",
             )  # fmt: skip
             self._proxy(scheme, host, path, ())
             return
