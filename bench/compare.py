@@ -110,7 +110,9 @@ def _series(result: dict[str, Any]) -> dict[str, list[float]]:
     return found
 
 
-def change(what: str, old: Sequence[float], new: Sequence[float], draw: Draw, more_is_better: bool = False) -> Change:
+def change(
+    what: str, old: Sequence[float], new: Sequence[float], draw: Draw, *, more_is_better: bool = False
+) -> Change:
     """The change from one sample of positive numbers to another, with its interval."""
     before, after = [math.log(value) for value in old], [math.log(value) for value in new]
     drawn = sorted(

@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 import time
-from functools import partial
+from collections.abc import Callable
 
 import msgspec
 import uvloop
@@ -77,7 +77,7 @@ async def generate(task: Task) -> None:
         seed=task.seed,
         tls_name=task.scenario.host_port[0] if task.scenario.tls else None,
         tls_verify=task.tls_verify,
-        on_answer=partial(judge, task.scenario, answered_by) if task.scenario.checked else None,
+        on_answer=judge(task.scenario, answered_by) if task.scenario.checked else None,
         keep_bytes=KEEP_BYTES,
         upgrade=scenarios.upgrade(task.scenario),
     )  # fmt: skip
@@ -106,12 +106,17 @@ def counts_of(engine: Engine, answered_by: dict[str, int], seconds: float, cpu_b
     return counts
 
 
-def judge(scenario: Scenario, answered_by: dict[str, int], request: int, status: int, answer: bytes) -> bool:
-    if scenario.answered_by:
-        head = answer.partition(b"\r\n\r\n")[0]
-        who = scenarios.field(head, scenario.answered_by).decode("latin-1") or "?"
-        answered_by[who] = answered_by.get(who, 0) + 1
-    return scenarios.judge(scenario.requests[request].expect, status, answer)
+def judge(scenario: Scenario, answered_by: dict[str, int]) -> Callable[[int, int, bytes], bool]:
+    """What the engine calls with each answer; counts who gave it in `answered_by`."""
+
+    def judged(request: int, status: int, answer: bytes) -> bool:
+        if scenario.answered_by:
+            head = answer.partition(b"\r\n\r\n")[0]
+            who = scenarios.field(head, scenario.answered_by).decode("latin-1") or "?"
+            answered_by[who] = answered_by.get(who, 0) + 1
+        return scenarios.judge(scenario.requests[request].expect, status, answer)
+
+    return judged
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from bench.report import markdown
               help="Reject a round in which others used more than this share of the machine.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE")
 def peers(
-    names: tuple[str, ...], listed: bool, full: bool, peers: tuple[str, ...], json_file: Path | None, **options: float
+    *, names: tuple[str, ...], listed: bool, full: bool, peers: tuple[str, ...], json_file: Path | None,
+    **options: float,
 ) -> None:  # fmt: skip
     """CPU per request of Causeway beside other proxies: same work, same run, in turn.
 

@@ -38,10 +38,10 @@ def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: C
         endpoint = start_endpoint(folder / "endpoint", 0)
         try:
             for work in works:
-                peers, errors = start_all(work, names, folder, endpoint.port, result["left_out"])
+                peers, errors = start_all(work, names, folder, endpoint.port, left_out=result["left_out"])
                 result["versions"] |= {peer.name: version(peer.name) for peer in peers}
                 try:
-                    result["works"][work.name] = measured(work, peers, errors, endpoint, bursts, told)
+                    result["works"][work.name] = measured(work, peers, errors, endpoint, bursts=bursts, told=told)
                 finally:
                     for peer in peers:
                         peer.stop()
@@ -51,7 +51,7 @@ def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: C
 
 
 def start_all(
-    work: Work, names: Sequence[str], folder: Path, endpoint_port: int, left_out: dict[str, str]
+    work: Work, names: Sequence[str], folder: Path, endpoint_port: int, *, left_out: dict[str, str]
 ) -> tuple[list[Peer], dict[str, str]]:
     """Start and verify every proxy; what fails is told by name."""
     peers: list[Peer] = []
@@ -79,12 +79,18 @@ def start_all(
 
 
 def measured(
-    work: Work, peers: list[Peer], errors: dict[str, str], endpoint: Peer, bursts: Bursts, told: Callable[[str], None]
+    work: Work,
+    peers: list[Peer],
+    errors: dict[str, str],
+    endpoint: Peer,
+    *,
+    bursts: Bursts,
+    told: Callable[[str], None],
 ) -> dict[str, Any]:
     """One work's result: summaries by peer, or the error that made an end of it."""
     entry: dict[str, Any] = {"about": work.about, "errors": errors}
     try:
-        found = asyncio.run(measure(work, peers, endpoint, bursts, told))
+        found = asyncio.run(measure(work, peers, endpoint, bursts, told=told))
     except PeerFailed as error:
         entry["errors"] = {**errors, "run": str(error)}
         return entry

@@ -109,7 +109,7 @@ class Bursts:
 
 
 async def measure(
-    work: Work, peers: Sequence[Peer], endpoint: Peer, bursts: Bursts, told: Callable[[str], None] = lambda _: None
+    work: Work, peers: Sequence[Peer], endpoint: Peer, bursts: Bursts, *, told: Callable[[str], None] = lambda _: None
 ) -> Rounds:
     """Measure until enough rounds are kept or too many were rejected. A peer that dies or errs has an error and
     takes no further part. Raises PeerFailed when nothing could be measured."""

@@ -96,7 +96,9 @@ def rounds(found: dict[str, Any]) -> str:
             continue
         x = svg.whole("round", len(series[0].points))
         y = svg.linear(title, [point[1] for line in series for point in line.points])
-        made += f"<figure><figcaption>{title} by round</figcaption>{svg.lines(title, x, y, series, 260)}</figure>"
+        made += (
+            f"<figure><figcaption>{title} by round</figcaption>{svg.lines(title, x, y, series, height=260)}</figure>"
+        )
     return made
 
 
@@ -166,7 +168,7 @@ def over_time(timeline: Sequence[dict[str, Any]], fields: dict[str, str], title:
         return ""
     x = svg.linear("seconds", [point["at"] for point in timeline], tight=True)
     y = svg.logarithmic(title, values) if log else svg.linear(title, values)
-    return f"<figure><figcaption>{escape(title)}</figcaption>{svg.lines(title, x, y, series, 260)}</figure>"
+    return f"<figure><figcaption>{escape(title)}</figcaption>{svg.lines(title, x, y, series, height=260)}</figure>"
 
 
 def latency(histograms: dict[str, str]) -> str:

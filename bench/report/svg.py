@@ -96,7 +96,7 @@ def number_text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def lines(about: str, x: Axis, y: Axis, series: Sequence[Line], height: int = 300) -> str:
+def lines(about: str, x: Axis, y: Axis, series: Sequence[Line], *, height: int = 300) -> str:
     """A plot of lines with its legend."""
     body = [_frame(x, y, height)]
     for line in series:

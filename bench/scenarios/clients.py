@@ -35,7 +35,7 @@ def idle(port: int, host: str, count: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def slow(port: int, host: str, path: str, count: int, octets_per_second: int) -> Iterator[list[int]]:
+def slow(port: int, host: str, path: str, *, count: int, octets_per_second: int) -> Iterator[list[int]]:
     """`count` clients that fetch `path` again and again and read so slowly; the list's item is what they have read."""
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
     ended = threading.Event()

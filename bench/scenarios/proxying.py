@@ -120,7 +120,7 @@ def slow_clients(full: bool) -> Finding:
     with two_endpoints() as (one, two), stage(*shop(one[0], two[0])) as made:
         quiet = loaded(made, 1000, seconds / 2, nothing)
         before = usage.own_memory_bytes(made.process.pid)
-        with clients.slow(made.port, HOST, "/1048576", count, 16384):
+        with clients.slow(made.port, HOST, "/1048576", count=count, octets_per_second=16384):
             result = loaded(made, 1000, seconds, nothing)
             grown = usage.own_memory_bytes(made.process.pid) - before
     more = {"slow clients": count, "p99 without them, ms": quiet["latency_ms"]["p99"]}

@@ -26,7 +26,7 @@ def peers_result(ratio: float, seed: int, errors: dict[str, str] | None = None) 
 
 
 def load_result(
-    rate: float, p99: float, seed: int, errors: dict[str, int] | None = None, mode: str = "closed"
+    rate: float, p99: float, seed: int, errors: dict[str, int] | None = None, *, mode: str = "closed"
 ) -> dict[str, Any]:
     rates, latencies = noisy(rate, 20, 0.02, seed), noisy(p99, 20, 0.02, seed + 1)
     timeline = [

@@ -36,7 +36,7 @@ async def test_one_that_is_killed_has_an_error_and_no_number(tmp_path: Path) -> 
                 two.process.wait()
             told.append(line)
 
-        found = await measure(work_named("keep-alive"), [one, two], endpoint, BURSTS, kill_after_the_first_round)
+        found = await measure(work_named("keep-alive"), [one, two], endpoint, BURSTS, told=kill_after_the_first_round)
     finally:
         for peer in (one, two, endpoint):
             peer.stop()

@@ -23,7 +23,7 @@ def test_a_stage_follows_its_manifests_and_ends() -> None:
             proxying.settle(made, two)
             with clients.idle(made.port, HOST, 20):
                 assert made.ask() == (200, two)
-            with clients.slow(made.port, HOST, "/1000000", 3, 16384) as read:
+            with clients.slow(made.port, HOST, "/1000000", count=3, octets_per_second=16384) as read:
                 await_true(lambda: read[0] > 10_000, 10, "slow reading")
                 assert read[0] < 3_000_000
         assert made.process.returncode is not None
