@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress import control
-from ingress.listeners import Address, BadAddress, read_listening
+from ingress.listeners import Address, BadAddress, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
@@ -17,7 +17,7 @@ from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE,
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.flags import objects_of
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
-from ingress.targets import read_endpoints, read_route
+from ingress.targets import read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
@@ -88,6 +88,21 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option("--metrics-per-host", type=bool, default=True, show_default=True, metavar="BOOL", help=_PER_HOST),
         click.option("--report-status-classes", is_flag=True, help="Count requests by 4xx instead of 404."),
         click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
+        click.option("--proxy-protocol", is_flag=True, help=_PROXY_PROTOCOL),
+        click.option(
+            "--trusted-proxies", callback=_reads(read_range), multiple=True, metavar="CIDR", help=_TRUSTED_PROXIES
+        ),
+        click.option(
+            "--passthrough",
+            callback=_reads(read_passthrough),
+            multiple=True,
+            metavar="NAME=ADDR[,ADDR...]",
+            help=_PASSTHROUGH,
+        ),
+        click.option("--use-forwarded-headers", is_flag=True, help=_USE_FORWARDED_HEADERS),
+        click.option("--compute-full-forwarded-for", is_flag=True, help=_FULL_FORWARDED_FOR),
+        click.option("--enable-real-ip", is_flag=True, help=_REAL_IP),
+        click.option("--forwarded", is_flag=True, help=_FORWARDED),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -146,6 +161,15 @@ _HTTPS = "Listen for HTTPS here, with the certificates of the Ingresses' TLS sec
 _ADMIN = "Serve /healthz, /readyz, /metrics, /routes and /endpoints here (HTTP, no password: keep it private)."
 _WORKERS = f"Worker processes.  [default: one per core, at most {WORKERS_MAX}]"
 _ACCESS_LOG = "Append a line for each request to this file; - is standard output.  [default: none]"
+_PROXY_PROTOCOL = "Every connection begins with a PROXY header, of version 1 or 2; on all of --http and --https."
+_PASSTHROUGH = "Hand TLS for this server name (or *.domain) on --https to these endpoints, undecrypted. Repeatable."
+_TRUSTED_PROXIES = "Load balancers whose word on the client's address is believed.  [default: none]  Repeatable."
+_USE_FORWARDED_HEADERS = "Believe the X-Forwarded-For, -Host, -Port and -Proto of trusted proxies."
+_FULL_FORWARDED_FOR = (
+    "Send on the whole X-Forwarded-For of trusted proxies with their own address, not the client alone."
+)
+_REAL_IP = "Believe the X-Forwarded-For of trusted proxies, but not -Host, -Port and -Proto."
+_FORWARDED = "Tell endpoints by Forwarded (RFC 7239) as well."
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 _WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
 _PER_HOST = "Label the metrics of requests with the rule's host."
@@ -156,6 +180,19 @@ _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.so
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
+
+
+def _check_listening(listening: dict[str, Any]) -> None:
+    """Flags that need another one: those that believe somebody must be told whom."""
+    if listening["passthrough"] and not listening["https"]:
+        raise click.UsageError("--passthrough is for TLS listeners: give --https ADDR as well, as in --https :443")
+    if listening["trusted_proxies"]:
+        return
+    for name in ("proxy_protocol", "use_forwarded_headers", "compute_full_forwarded_for", "enable_real_ip"):
+        if listening[name]:
+            flag = f"--{name.replace('_', '-')}"
+            advice = "their ranges, as in 10.0.0.0/8; 0.0.0.0/0 and ::/0 are everybody"
+            raise click.UsageError(f"{flag} believes nobody without --trusted-proxies: give it {advice}")
 
 
 @click.command(short_help="Standalone reverse proxy.")
@@ -194,6 +231,7 @@ def serve(
     without a class are served, and every one if DIR has no IngressClass. Without --http, --from and --https it
     listens on :8080, all addresses.
     """
+    _check_listening(listening)
     if manifests is None and not to and not routes:
         raise click.UsageError("nothing to serve: give -f DIR, or --to ADDRESS:PORT, or --route HOST/PATH=ADDRESS:PORT")
 
@@ -253,6 +291,7 @@ def ingress(
     **listening: Any,
 ) -> None:
     """Ingress controller: the proxy of `causeway serve` with the API server as its source."""
+    _check_listening(listening)
     if not listening["http"] and not listening["https"]:
         raise click.UsageError("nothing to listen on: give --http ADDR, --https ADDR or both, as in --http :80")
     selection = Selection(

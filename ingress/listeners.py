@@ -68,6 +68,14 @@ def read_address(text: str) -> Address:
     return Address("" if host == "*" else host, int(port))
 
 
+def read_range(text: str) -> str:
+    """Read "10.0.0.0/8", "2001:db8::/32" or one address."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise BadAddress(f"{error}; write a range as in 10.0.0.0/8 or 2001:db8::/32") from None
+
+
 def _check_ipv6(text: str, host: str) -> None:
     try:
         ipaddress.IPv6Address(host.partition("%")[0])

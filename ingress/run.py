@@ -25,7 +25,7 @@ from ingress.observe.totals import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.compile import FOLDER_KINDS, RoutingTable
-from ingress.routes.model import Certificate, Changes
+from ingress.routes.model import Certificate, Changes, Endpoint
 from ingress.supervisor import Supervisor
 from ingress.tuning import Tuning
 from lb.cluster.objects import Object
@@ -64,6 +64,10 @@ class Plan:
     hang_seconds: float = 0.0
     resolve_seconds: float = AGAIN_SECONDS
     tuning: Tuning = field(default_factory=Tuning)
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header."""
+    passthrough: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    """Server names whose TLS is handed to endpoints undecrypted."""
     access_log: int | None = None
     """A file descriptor that every worker appends whole lines to."""
     access_log_path: Path | None = None
@@ -115,6 +119,8 @@ class Proxy:
         self.supervisor.hang_seconds = plan.hang_seconds
         self.supervisor.settings |= plan.engine_settings | plan.tuning.settings
         self.supervisor.backend_spec = plan.tuning.backends
+        self.supervisor.proxy_protocol = plan.proxy_protocol
+        self.supervisor.passthrough = plan.passthrough
         if plan.access_log is not None:
             self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)

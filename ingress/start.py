@@ -21,6 +21,7 @@ from ingress.names import AGAIN_SECONDS
 from ingress.observe.metrics import Shape
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
+from ingress.routes.model import Endpoint
 from ingress.run import Plan, Proxy
 from ingress.supervisor import WorkersFail
 from ingress.tuning import Tuning
@@ -48,6 +49,10 @@ JSON_FORMAT = (
 """The keys of ingress-nginx's documented example, then whose request it was and who answered."""
 
 
+_TOLD = ("trusted_proxies", "use_forwarded_headers", "compute_full_forwarded_for", "enable_real_ip", "forwarded")
+"""Flags that engines have as settings."""
+
+
 @dataclass(kw_only=True)
 class Listening:
     """The flags that both forms of the proxy have."""
@@ -69,13 +74,21 @@ class Listening:
     report_status_classes: bool = False
     from_: tuple[Address, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
+    proxy_protocol: bool = False
+    passthrough: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    use_forwarded_headers: bool = False
+    compute_full_forwarded_for: bool = False
+    enable_real_ip: bool = False
+    forwarded: bool = False
 
     @property
     def engine_settings(self) -> dict[str, Any]:
         """What the engines are told, by the names of ingress/proxy/settings.py."""
         text = JSON_FORMAT if self.access_log_format == "json" else self.access_log_format
         escape = self.access_log_escape or ("json" if text.startswith("{") else "default")
-        return {"access_log_format": text, "access_log_escape": escape} if text else {}
+        told = {name: getattr(self, name) for name in _TOLD}
+        return told | {"access_log_format": text, "access_log_escape": escape} if text else told
 
     @property
     def wanted(self) -> list[tuple[str, bool, Address]]:
@@ -164,6 +177,8 @@ def _start(
         hang_seconds=listening.worker_timeout,
         resolve_seconds=listening.resolve_every,
         tuning=listening.tuning,
+        proxy_protocol=listening.proxy_protocol,
+        passthrough=dict(listening.passthrough),
         access_log=_open_log(listening.access_log) if listening.access_log else None,
         access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
         control=listening.control,

@@ -17,10 +17,10 @@ from typing import Any
 
 import msgspec
 
-from ingress import wire
+from ingress import tickets, wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
-from ingress.routes.model import Changes
+from ingress.routes.model import Changes, Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +130,12 @@ class Supervisor:
         """What the workers' engines are told, by the names of ingress/proxy/settings.py."""
         self.backend_spec: dict[str, Any] = {}
         """How endpoints are chosen, by the names of BackendSpec there."""
+        self.proxy_protocol = False
+        """Every connection begins with a PROXY header."""
+        self.passthrough: dict[str, tuple[Endpoint, ...]] = {}
+        """Server names whose TLS is handed to endpoints undecrypted."""
+        self.tickets = tickets.TicketKeys(os.urandom)
+        """Sessions of one worker's TLS clients can be resumed with every other."""
         self.inherited: tuple[int, ...] = ()
         """File descriptors that settings speak of."""
         self.workers: dict[int, Worker] = {}
@@ -157,9 +163,11 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch())
+                rotation = group.create_task(self._rotate())
                 keepers = [group.create_task(self._keep(slot)) for slot in range(self.slots)]
                 await asyncio.wait(keepers, return_when=asyncio.ALL_COMPLETED)
                 watch.cancel()
+                rotation.cancel()
         except ExceptionGroup as group:
             # Not `except*`: what is raised in such a block comes out as a group again, until Python 3.11.3.
             failed, others = group.split(WorkersFail)
@@ -241,6 +249,16 @@ class Supervisor:
                 finally:
                     self.waiting -= 1
 
+    async def _rotate(self) -> None:
+        while True:
+            await asyncio.sleep(tickets.ROTATE_SECONDS)
+            self.rotate_tickets()
+
+    def rotate_tickets(self) -> None:
+        """Make tickets by the next key, in every worker."""
+        self.tickets.rotate()
+        self.tell(wire.TicketKeys(self.tickets.keys))
+
     async def _watch(self) -> None:
         """Replace workers that are alive and do not answer."""
         while True:
@@ -267,7 +285,7 @@ class Supervisor:
     async def _start(self, slot: int) -> tuple[Worker, asyncio.StreamReader]:
         ours, theirs = socket.socketpair()
         lines = tuple(
-            wire.ListenerLine(each.fileno(), listener.tls, listener.port)
+            wire.ListenerLine(each.fileno(), listener.tls, listener.port, self.proxy_protocol)
             for listener in self.listeners
             for each in listener.of_slot(slot, self.slots)
         )
@@ -282,7 +300,8 @@ class Supervisor:
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker.connect(writer)
         # No await from here on: the worker gets the tables as they are now and every change after that.
-        worker.send(wire.Start(lines, self.settings, self.backend_spec))
+        worker.send(wire.Start(lines, self.settings, self.backend_spec, self.passthrough))
+        worker.send(wire.TicketKeys(self.tickets.keys))
         if self.generation:
             worker.send(self.snapshot(self.generation))
         self.workers[slot] = worker

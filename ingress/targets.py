@@ -30,6 +30,20 @@ def _resolve(text: str) -> list[Endpoint]:
     return [(str(where[0]), address.port) for _, _, _, _, where in found]
 
 
+def read_passthrough(text: str) -> tuple[str, tuple[Endpoint, ...]]:
+    """Read "NAME=ADDRESS:PORT[,ADDRESS:PORT...]": a server name, or "*.domain", and where its TLS goes.
+
+    Raises BadAddress.
+    """
+    name, equals, targets = text.rpartition("=")
+    if not equals or not name:
+        raise BadAddress(f'"{text}": write NAME=ADDRESS:PORT, as in shop.example.com=10.0.0.7:8443')
+    try:
+        return read_host(name.lower()), read_endpoints(targets)
+    except BadRule as bad:
+        raise BadAddress(f'"{text}": {bad.reason}; {bad.advice}') from None
+
+
 def read_route(text: str) -> FlagRoute:
     """Read "HOST/PATH=ADDRESS:PORT[,ADDRESS:PORT...]"; without HOST every host, without /PATH every path.
 

@@ -28,6 +28,8 @@ class ListenerLine(msgspec.Struct, frozen=True, array_like=True):
     fd: int
     tls: bool
     port: int
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY header."""
 
 
 class Start(Message, frozen=True):
@@ -38,6 +40,8 @@ class Start(Message, frozen=True):
     """Fields of ingress/proxy/settings.py Settings that differ from their defaults."""
     backend_spec: dict[str, Any] = {}
     """Likewise of BackendSpec, for every backend."""
+    passthrough: dict[str, tuple[Endpoint, ...]] = {}
+    """Server names whose TLS is handed to endpoints undecrypted."""
 
 
 class Update(Message, frozen=True):
@@ -47,6 +51,12 @@ class Update(Message, frozen=True):
     backends: dict[str, tuple[Endpoint, ...] | None] = {}
     hosts: dict[str, tuple[RouteLine, ...] | None] = {}
     certificates: dict[str, tuple[bytes, bytes] | None] = {}
+
+
+class TicketKeys(Message, frozen=True):
+    """Keys for TLS session tickets: the first makes tickets, all read them."""
+
+    keys: tuple[bytes, ...]
 
 
 class Drain(Message, frozen=True):
@@ -97,7 +107,7 @@ class Drained(Message, frozen=True):
     """No connection is left."""
 
 
-Downward = Start | Update | Drain | AskStats | Ping | OpenLog
+Downward = Start | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
 Upward = Applied | Stats | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()

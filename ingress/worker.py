@@ -56,6 +56,10 @@ class Worker:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
             self.backend_spec = BackendSpec(**message.backend_spec)
+            self.engine.on_trouble = log.warning
+            for name, endpoints in message.passthrough.items():
+                self.engine.set_backend(f"passthrough/{name}", endpoints)
+                self.engine.set_passthrough(name, f"passthrough/{name}")
             self.listeners = message.listeners
             self.logs = message.settings.get("access_log_fd", -1) >= 0
         elif isinstance(message, wire.Update):
@@ -66,6 +70,9 @@ class Worker:
             self.say(wire.Stats(message.number, stats))
         elif isinstance(message, wire.Ping):
             self.say(wire.Pong(message.number))
+        elif isinstance(message, wire.TicketKeys):
+            assert self.engine is not None
+            self.engine.set_ticket_keys(message.keys)
         elif isinstance(message, wire.OpenLog):
             self.open_log(message.path)
         elif self.drain is None:
@@ -107,7 +114,7 @@ class Worker:
         """After the first update: from now on there is something to answer with."""
         listeners, self.listeners = self.listeners, ()
         for listener in listeners:
-            engine.listen(listener.fd, tls=listener.tls, port=listener.port)
+            engine.listen(listener.fd, tls=listener.tls, port=listener.port, proxy_protocol=listener.proxy_protocol)
             self.accepting.append(listener.fd)
 
     def open_log(self, path: str) -> None:

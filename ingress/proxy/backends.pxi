@@ -39,10 +39,16 @@ cdef void backend_remove(Backend* b) noexcept:
     """Take its endpoints away. Routes that name it find it again if it is described anew; it goes with the last one."""
     cdef Engine engine = <Engine>b.k.engine
     backend_clear(b)
+    backend_plain(b)
     b.removed = b.refs > 1
     if not b.removed:
         engine.backends.pop((<const char*>b.name)[:b.name_n].decode(), None)
         free(b)
+
+
+cdef void backend_plain(Backend* b) noexcept:
+    transport_release(b.transport)
+    b.transport = NULL
 
 
 cdef void backend_clear(Backend* b) noexcept:
@@ -71,23 +77,29 @@ cdef void endpoint_leave(Endpoint* e) noexcept:
 cdef void endpoint_forget(Endpoint* e) noexcept:
     if e.members == 0 and e.open_n == 0 and e.refs == 0:
         forget_endpoint_key(e)
+        SSL_SESSION_free(e.session)
+        transport_release(e.transport)
         free(e)
 
 
 cdef void forget_endpoint_key(Endpoint* e) noexcept:
     cdef Engine engine = <Engine>e.k.engine
     key = (<const char*>e.key)[:e.key_n]
-    engine.endpoints.pop(key, None)
+    engine.endpoints.pop(endpoint_key(key, e.transport), None)
 
 
-cdef Endpoint* endpoint_at(Core* k, str ip, int port) except NULL:
+cdef inline object endpoint_key(bytes address, const Transport* t):
+    return address if t == NULL else (address, t.number)
+
+
+cdef Endpoint* endpoint_at(Core* k, str ip, int port, Transport* transport) except NULL:
     cdef Engine engine = <Engine>k.engine
     cdef Endpoint* e
     cdef bytes text = ip.encode()
     cdef bytes key = (f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}").encode()
     cdef sockaddr_in* four
     cdef sockaddr_in6* six
-    address = engine.endpoints.get(key)
+    address = engine.endpoints.get(endpoint_key(key, transport))
     if address is not None:
         return <Endpoint*><size_t>address
     if not 0 < port < 65536 or len(key) > <int>sizeof(e.key):
@@ -111,7 +123,10 @@ cdef Endpoint* endpoint_at(Core* k, str ip, int port) except NULL:
         raise ValueError(f"endpoint {ip!r}: not an IPv4 or IPv6 address")
     memcpy(e.key, <const char*>key, len(key))
     e.key_n = <u8>len(key)
-    engine.endpoints[key] = <size_t>e
+    e.transport = transport
+    if transport != NULL:
+        transport.refs += 1
+    engine.endpoints[endpoint_key(key, transport)] = <size_t>e
     return e
 
 
@@ -134,13 +149,15 @@ cdef void backend_fill(Backend* b, object endpoints, object spec) except *:
     cdef Endpoint** old
     cdef Patience patience = b.k.o.patience
     cdef Balance* balance
+    cdef Transport* transport = NULL
     cdef int n = 0, i, old_n
     if fresh == NULL:
         raise MemoryError()
     try:
         read_patience(&patience, spec)
+        transport = transport_for(b, spec.transport)
         for ip, port in wanted:
-            fresh[n] = endpoint_at(b.k, ip, port)
+            fresh[n] = endpoint_at(b.k, ip, port, transport)
             fresh[n].members += 1
             n += 1
         balance = balance_new(b, fresh, list(wanted.values()), spec)
@@ -148,6 +165,7 @@ cdef void backend_fill(Backend* b, object endpoints, object spec) except *:
         for i in range(n):
             endpoint_leave(fresh[i])
         free(fresh)
+        transport_release(transport)
         raise
     b.removed = False
     old = b.endpoints
@@ -155,6 +173,8 @@ cdef void backend_fill(Backend* b, object endpoints, object spec) except *:
     b.endpoints = fresh
     b.n = n
     b.patience = patience
+    transport_release(b.transport)
+    b.transport = transport
     balance_free(b.balance)
     b.balance = balance
     for i in range(old_n):

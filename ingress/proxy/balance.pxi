@@ -226,9 +226,11 @@ cdef uint64_t request_hash(Exchange* x, const u8* b, const Head* h, const Target
     cdef Balance* p = x.backend.balance
     cdef const Field* f
     cdef Span found
-    cdef int i
+    cdef const u8* text
+    cdef int i, n = 0
     if p.hash_by == BY_CLIENT:
-        return hash_octets(x.down.address, x.down.address_n)
+        text = client_text(x, &n)
+        return hash_octets(text, n)
     if p.hash_by == BY_URI:
         return hash_octets(b + t.rest.at, t.rest.n)
     for i in range(h.field_n):

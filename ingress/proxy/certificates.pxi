@@ -3,6 +3,7 @@
 cdef const char* CIPHERS = (  # TLS 1.2: forward secrecy and authenticated encryption only; 1.3 needs no list
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     b"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305")
+cdef const char* GROUPS = b"X25519:P-256:P-384"
 cdef bytes ALPN = bytes([len(b"http/1.1")]) + b"http/1.1"
 
 
@@ -17,62 +18,81 @@ cdef str openssl_words():
     return (<bytes>text).decode("ascii", "replace").rsplit(":", 1)[-1]
 
 
+cdef void limit_protocols(SSL_CTX* ctx, object protocols) except *:
+    """From names as nginx's ssl_protocols has them; raises ValueError for others."""
+    cdef list wanted = list(protocols)
+    if not wanted or not set(wanted) <= {"TLSv1.2", "TLSv1.3"}:
+        raise ValueError(f"TLS protocols {' '.join(wanted)!r}: TLSv1.2, TLSv1.3 or both")
+    SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION if "TLSv1.2" in wanted else TLS1_3_VERSION)
+    SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION if "TLSv1.3" in wanted else TLS1_2_VERSION)
+
+
+cdef void load_pair(SSL_CTX* ctx, bytes certificate_pem, bytes key_pem) except *:
+    """The chain, leaf first, and its key; raises ValueError with OpenSSL's words."""
+    cdef X509* certificate
+    cdef EVP_PKEY* key
+    cdef BIO* bio
+    cdef int count = 0
+    ERR_clear_error()
+    bio = BIO_new_mem_buf(<const char*>certificate_pem, len(certificate_pem))
+    while True:
+        certificate = PEM_read_bio_X509(bio, NULL, NULL, <void*>b"")
+        if certificate == NULL:
+            break
+        if count == 0:
+            SSL_CTX_use_certificate(ctx, certificate)
+            X509_free(certificate)
+        elif not SSL_CTX_add0_chain_cert(ctx, certificate):
+            X509_free(certificate)
+        count += 1
+    BIO_free(bio)
+    if count == 0:
+        raise ValueError(f"certificate: {openssl_words()}")
+    ERR_clear_error()    # the end of the chain is reported as an error
+    bio = BIO_new_mem_buf(<const char*>key_pem, len(key_pem))
+    key = PEM_read_bio_PrivateKey(bio, NULL, NULL, <void*>b"")
+    BIO_free(bio)
+    if key == NULL:
+        raise ValueError(f"key: {openssl_words()}")
+    fits = SSL_CTX_use_PrivateKey(ctx, key) == 1 and SSL_CTX_check_private_key(ctx) == 1
+    EVP_PKEY_free(key)
+    if not fits:
+        raise ValueError(f"key: {openssl_words()}")
+
+
 cdef class Context:
     """An SSL_CTX with its certificate, or the one without that connections begin with."""
 
     cdef SSL_CTX* ctx
 
-    def __cinit__(self):
+    def __cinit__(self, object settings):
+        cdef bytes ciphers = settings.tls_ciphers.encode()
         self.ctx = SSL_CTX_new(TLS_server_method())
         if self.ctx == NULL:
             raise MemoryError()
-        SSL_CTX_set_min_proto_version(self.ctx, TLS1_2_VERSION)
+        limit_protocols(self.ctx, settings.tls_protocols)
         SSL_CTX_set_options(self.ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION
                             | SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA)
         # RELEASE_BUFFERS: an idle connection holds no record buffers (34 kB).
         SSL_CTX_set_mode(self.ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                          | SSL_MODE_RELEASE_BUFFERS)
-        # Resumption is by ticket. The library's own cache would hold 20,000 sessions and be walked through all the time.
-        SSL_CTX_set_session_cache_mode(self.ctx, SSL_SESS_CACHE_OFF)
-        SSL_CTX_set_num_tickets(self.ctx, 1)
-        SSL_CTX_set_cipher_list(self.ctx, CIPHERS)
+        SSL_CTX_set_read_ahead(self.ctx, 1)    # a record's head and content by one system call
+        ERR_clear_error()
+        if SSL_CTX_set_cipher_list(self.ctx, ciphers or CIPHERS) != 1:
+            raise ValueError(f"tls_ciphers: {openssl_words()}")
+        SSL_CTX_set1_groups_list(self.ctx, GROUPS)
         SSL_CTX_set_session_id_context(self.ctx, <const u8*><const char*>ALPN, <unsigned int>len(ALPN))
+        SSL_CTX_set_session_cache_mode(self.ctx, SSL_SESS_CACHE_OFF)    # clients keep their sessions: tickets.pxi
+        SSL_CTX_set_timeout(self.ctx, <long>settings.tls_session_seconds)
+        SSL_CTX_set_num_tickets(self.ctx, 1)
+        if not settings.tls_session_tickets:
+            SSL_CTX_set_options(self.ctx, SSL_OP_NO_TICKET)
+            SSL_CTX_set_num_tickets(self.ctx, 0)
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(self.ctx, ticket_key)
         SSL_CTX_set_alpn_select_cb(self.ctx, choose_protocol, NULL)
 
     def __dealloc__(self):
         SSL_CTX_free(self.ctx)
-
-    cdef void load(self, bytes certificate_pem, bytes key_pem) except *:
-        """The chain, leaf first, and its key; raises ValueError with OpenSSL's words."""
-        cdef X509* certificate
-        cdef EVP_PKEY* key
-        cdef BIO* bio
-        cdef int count = 0
-        ERR_clear_error()
-        bio = BIO_new_mem_buf(<const char*>certificate_pem, len(certificate_pem))
-        while True:
-            certificate = PEM_read_bio_X509(bio, NULL, NULL, <void*>b"")
-            if certificate == NULL:
-                break
-            if count == 0:
-                SSL_CTX_use_certificate(self.ctx, certificate)
-                X509_free(certificate)
-            elif not SSL_CTX_add0_chain_cert(self.ctx, certificate):
-                X509_free(certificate)
-            count += 1
-        BIO_free(bio)
-        if count == 0:
-            raise ValueError(f"certificate: {openssl_words()}")
-        ERR_clear_error()    # the end of the chain is reported as an error
-        bio = BIO_new_mem_buf(<const char*>key_pem, len(key_pem))
-        key = PEM_read_bio_PrivateKey(bio, NULL, NULL, <void*>b"")
-        BIO_free(bio)
-        if key == NULL:
-            raise ValueError(f"key: {openssl_words()}")
-        fits = SSL_CTX_use_PrivateKey(self.ctx, key) == 1 and SSL_CTX_check_private_key(self.ctx) == 1
-        EVP_PKEY_free(key)
-        if not fits:
-            raise ValueError(f"key: {openssl_words()}")
 
 
 cdef int choose_protocol(SSL* ssl, const u8** out, u8* out_n, const u8* offered, unsigned int n, void* _) noexcept:
@@ -85,38 +105,70 @@ cdef int choose_protocol(SSL* ssl, const u8** out, u8* out_n, const u8* offered,
 
 
 cdef int choose_certificate(SSL* ssl, int* alert, void* argument) noexcept:
-    """By server name: exact, wildcard of one label, default. Without any, the handshake is refused."""
-    cdef const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)
-    cdef Context context = (<Certificates>argument).find(b"" if name == NULL else <bytes>name)
+    """By server name: exact, wildcard of one label, default. Without any, the handshake is refused.
+
+    Called before a session is taken up, so that a host's sessions are its own where it asks for client certificates.
+    """
+    cdef Certificates certificates = <Certificates>argument
+    cdef u8 name[HOST_MAX]
+    cdef const u8* extension
+    cdef size_t extension_n
+    cdef int n = 0
+    cdef Context context
+    cdef HostAuth auth
+    if SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &extension_n) == 1:
+        n = server_name(extension, <int>extension_n, name)
+    context = certificates.find((<const char*>name)[:n])
     if context is None:
         alert[0] = SSL_AD_UNRECOGNIZED_NAME
-        return SSL_TLSEXT_ERR_ALERT_FATAL
+        return SSL_CLIENT_HELLO_ERROR
     SSL_set_SSL_CTX(ssl, context.ctx)
+    if certificates.auths:
+        auth = certificates.auth_of((<const char*>name)[:n])
+        if auth is not None:
+            ask_certificate(ssl, auth)
+    return SSL_CLIENT_HELLO_SUCCESS
+
+
+cdef int acknowledge_name(SSL* ssl, int* alert, void* _) noexcept nogil:
+    """Answered as RFC 6066 asks; the name was heard by choose_certificate."""
     return SSL_TLSEXT_ERR_OK
 
 
+cdef object by_name(dict table, bytes host):
+    """The entry of a host in lower case: exact, wildcard of one label, ""; else None."""
+    found = table.get(host) if host else None
+    if found is None and b"." in host:
+        found = table.get(b"*." + host.split(b".", 1)[1])
+    return table.get(b"") if found is None else found
+
+
 cdef class Certificates:
-    """Contexts by host: "shop.example.com", "*.example.com", "" for every other name and for none."""
+    """Contexts by host: "shop.example.com", "*.example.com", "" for every other name and for none. Beside them, what
+    hosts ask of their clients, by the same names."""
 
     cdef dict by_host
+    cdef dict auths
     cdef Context entry
+    cdef object settings
 
-    def __cinit__(self):
+    def __cinit__(self, object settings):
         self.by_host = {}
-        self.entry = Context()
-        SSL_CTX_set_tlsext_servername_callback(self.entry.ctx, choose_certificate)
-        SSL_CTX_set_tlsext_servername_arg(self.entry.ctx, <void*>self)
+        self.auths = {}
+        self.settings = settings
+        self.entry = Context(settings)
+        SSL_CTX_set_client_hello_cb(self.entry.ctx, choose_certificate, <void*>self)
+        SSL_CTX_set_tlsext_servername_callback(self.entry.ctx, acknowledge_name)
 
     cdef Context find(self, bytes name):
-        cdef bytes host = name.lower().rstrip(b".")
-        found = self.by_host.get(host) if host else None
-        if found is None and b"." in host:
-            found = self.by_host.get(b"*." + host.split(b".", 1)[1])
-        return self.by_host.get(b"") if found is None else found
+        return by_name(self.by_host, name)
+
+    cdef HostAuth auth_of(self, bytes name):
+        return by_name(self.auths, name)
 
     cdef void put(self, str host, bytes certificate_pem, bytes key_pem) except *:
-        cdef Context context = Context()
-        context.load(certificate_pem, key_pem)
+        cdef Context context = Context(self.settings)
+        load_pair(context.ctx, certificate_pem, key_pem)
         self.by_host[host.lower().encode()] = context
 
     cdef void drop(self, str host) except *:

@@ -95,6 +95,8 @@ cdef void conn_close(Conn* c) noexcept:
         return
     if c.ssl != NULL:
         tls_end(c)
+    if c.auth != NULL:
+        auth_end(c)
     close_fd(c.fd)
     c.fd = -1
     wheel_take(c)
@@ -223,7 +225,8 @@ cdef void pool_take(Conn* u) noexcept:
 cdef void pool_put(Conn* u) noexcept:
     """Keep for the next request; last in, first out, so that a quiet endpoint's surplus times out."""
     cdef Endpoint* e = u.endpoint
-    if e.members == 0 or u.served >= <uint32_t>u.k.o.requests_per_connection or u.k.o.idle_per_endpoint == 0:
+    if (e.members == 0 or (e.transport != NULL and e.transport.proxy) or u.served >= <uint32_t>u.k.o.requests_per_connection
+            or u.k.o.idle_per_endpoint == 0):
         conn_close(u)
         return
     if u.k.o.upstream_age and u.k.tick - u.born >= u.k.o.upstream_age:
@@ -268,5 +271,5 @@ cdef Conn* upstream_dial(Core* k, Endpoint* e) noexcept:
         u.endpoint = e
         u.born = k.tick
         e.open_n += 1
-        u.connecting = done < 0
+        u.connecting = done < 0 or e.transport != NULL
     return u

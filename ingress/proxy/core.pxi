@@ -34,6 +34,8 @@ cdef struct Conn:
     Exchange* x
     Endpoint* endpoint
     SSL* ssl
+    Conn* ready_next         # TLS connections with octets left to read
+    ClientAuth* auth         # what its TLS client was asked for; NULL: nothing
     Buffer inbox             # come too early: part of a head, pipelined requests
     Buffer outbox            # could not be sent yet
     int fd
@@ -44,6 +46,7 @@ cdef struct Conn:
     uint32_t born            # tick
     uint32_t progress        # octets moved since the running time-out was last put off
     uint16_t port            # clients and listeners
+    uint16_t peer_port
     u8 kind
     u8 timer
     u8 address_n
@@ -60,6 +63,12 @@ cdef struct Conn:
     u8 eof                   # the client has sent its FIN
     u8 lingering
     u8 running               # client_run is on the stack
+    u8 arriving              # AWAIT_PROXY, AWAIT_HELLO: what a client's first octets, or a listener's clients', are looked at for
+    u8 lowat                 # SO_RCVLOWAT is set
+    u8 proxy_trusted         # what a PROXY header says is believed
+    u8 trusted               # what its requests say of their client is believed
+    u8 secure                # TLS has ended before us
+    u8 raw                   # no HTTP: handed through
     u8 address[ADDRESS_TEXT]
 
 cdef enum BodyMode:
@@ -101,6 +110,9 @@ cdef struct Exchange:
     LogLine* log
     void* labels             # a tuple of the route's labels, if the log is on and it has some
     u8 over
+    u8 verified              # endpoints are told of the client's certificate
+    u8 client_n
+    u8 client[ADDRESS_TEXT]  # behind trusted proxies; none: the connection's own
     u8 minor
     u8 is_head
     u8 repeatable            # once sent, it may be sent again
@@ -114,6 +126,9 @@ cdef struct Exchange:
 
 cdef struct Endpoint:
     Core* k
+    Transport* transport     # NULL: plain
+    SSL_SESSION* session     # for the next connection
+    uint32_t told            # tick of the last trouble told
     sockaddr_storage address
     socklen_t address_n
     Conn* idle               # pool: last in, first out
@@ -194,6 +209,7 @@ cdef struct Backend:
     u8 name[NAME_MAX]        # for the log
     int n
     Endpoint** endpoints
+    Transport* transport     # NULL: plain
 
 cdef struct Options:
     HeadLimits limits
@@ -215,6 +231,14 @@ cdef struct Options:
     uint32_t upstream_idle
     uint32_t upstream_age
     uint32_t octets_per_tick
+    uint32_t proxy_header
+    uint32_t passthrough_idle
+    bint use_forwarded
+    bint real_ip
+    bint full_forwarded_for
+    bint forwarded
+    u8 forwarded_for[64]
+    int forwarded_for_n
     u8 server[256]
     int server_n
     u8 brand[256]
@@ -236,6 +260,10 @@ cdef struct Counters:
     uint64_t accept_pauses
     uint64_t log_lines_dropped
     uint64_t no_memory
+    uint64_t bad_proxy_headers
+    uint64_t resumptions
+    uint64_t upstream_tls_failures
+    uint64_t passed_through
 
 cdef struct Attempt:
     int status                # 0: none came
@@ -271,7 +299,7 @@ cdef struct Core:
     Conn* upstreams
     Conn* dead
     Conn* spare
-    Conn* ready              # TLS connections with octets left to read, by pool_next
+    Conn* ready              # TLS connections with octets left to read, by ready_next
     Exchange* dead_exchanges
     Exchange* spare_exchanges
     int spare_n
@@ -293,3 +321,7 @@ cdef struct Core:
     u8 random[4096]
     int random_left
     uint64_t dice            # state of the generator that choices are made with
+    Ranges trusted
+    Ranges proxies           # whose PROXY headers are believed
+    u8 tickets[TICKET_KEYS_MAX][TICKET_KEY]
+    int ticket_n

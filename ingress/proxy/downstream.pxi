@@ -25,6 +25,8 @@ cdef void client_settle(Conn* c) noexcept:
             mask |= EPOLLIN
             timer = T_HEAD if held(&c.inbox) or c.handshaking or c.served == 0 else T_IDLE
             ticks = o.drain_idle if c.k.draining else o.client_head if timer == T_HEAD else o.client_idle
+            if c.arriving & AWAIT_PROXY:
+                ticks = min(ticks, o.proxy_header)
     elif x.request.mode != B_DONE:
         u = x.up
         if u != NULL and not u.connecting and held(&u.outbox) == 0 and not c.eof:
@@ -69,6 +71,8 @@ cdef inline void put_off(Conn* c, uint32_t ticks) noexcept:
 cdef void client_readable(Conn* c) noexcept:
     cdef Py_ssize_t n
     cdef Exchange* x
+    if c.arriving and not arrive(c):
+        return
     if c.handshaking and not client_handshake(c):
         return
     n = conn_read(c, READ, c.k.o.read_bytes)
@@ -270,7 +274,9 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
             reply(c, x, 400)
             return 0
     x.octets_in = h.length + body_n
-    status = find_route(x, p, h, t)
+    status = auth_status(x, p, t) if c.tls and (<Certificates>x.k.certificates).auths else 0
+    if status == 0:
+        status = find_route(x, p, h, t)
     if status == 0 and not request_build(x, p, h, t, body_n):
         status = 431
     if status:
@@ -287,6 +293,8 @@ cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
     cdef const u8* m = p + h.method.at
     cdef int n = h.method.n
     x.minor = <u8>h.minor
+    if x.down.trusted and x.k.o.real_ip:
+        find_client(x, p, h)
     x.is_head = method_is(m, n, b"HEAD")
     x.repeatable = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
                     or method_is(m, n, b"OPTIONS"))    # RFC 9110, 9.2.2
@@ -341,7 +349,11 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
     """The octets an endpoint gets first: the rewritten head and the part of the body that has come."""
     cdef Writer w
     cdef int spare = 1024    # the fields we add, without what is copied from the head
-    cdef int size = h.length + 2 * t.authority.n + body_n + spare
+    cdef int size = h.length + 3 * t.authority.n + body_n + spare
+    if x.down.trusted:
+        size += 2 * h.length    # lists are repeated, under other names
+    if x.verified:
+        size += x.down.auth.text_n
     w = writer(<u8*>malloc(size), size)
     if w.p == NULL:
         x.k.counters.no_memory += 1

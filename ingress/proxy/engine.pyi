@@ -1,10 +1,10 @@
 """Types of the compiled engine (engine.pyx)."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypedDict
 
-from ingress.proxy.settings import BackendSpec, RouteSpec, Settings
+from ingress.proxy.settings import BackendSpec, ClientAuth, RouteSpec, Settings
 
 class RouteStats(TypedDict):
     """One route and status. `octets_in` and `octets_out` count heads too; `buckets` are not cumulative:
@@ -39,6 +39,7 @@ class Stats(TypedDict):
     events: dict[str, int]
 
 BUCKET_SECONDS: tuple[float, ...]
+TICKET_KEY_OCTETS: int
 
 # The parsers without sockets, for tests and fuzzing.
 
@@ -82,6 +83,14 @@ def normalise_path(path: bytes) -> bytes | None:
 def rewrite_request(octets: bytes, *, client: str = "192.0.2.1", port: int = 80, tls: bool = False) -> bytes:
     """The head an endpoint gets for an acceptable request head. Raises ValueError for one that is not."""
 
+def parse_proxy_header(octets: bytes) -> tuple[int, tuple[str, int, int] | None] | Literal[False] | None:
+    """A PROXY header's length and what it says: the client's address and port, the port it connected to. None while it
+    is not complete, False for what is none."""
+
+def parse_client_hello(octets: bytes) -> bytes | Literal[False] | None:
+    """The server name of a ClientHello in its TLS records, b"" without one. None while it is not complete, False for
+    what is none."""
+
 class ChunkedReader:
     """The chunked coding, fed in pieces."""
 
@@ -101,8 +110,14 @@ class Engine:
     """One worker's data plane. Every method is called on the loop's thread."""
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None: ...
-    def listen(self, fd: int, *, tls: bool, port: int) -> None:
-        """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says."""
+    on_trouble: Callable[[str], object] | None
+    """Told, now and then, why an endpoint cannot be reached by TLS."""
+    def listen(self, fd: int, *, tls: bool, port: int, proxy_protocol: bool = False, passthrough: bool = True) -> None:
+        """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
+
+        With `proxy_protocol` every connection begins with a PROXY header, of version 1 or 2. A `tls` listener with
+        `passthrough` looks at server names for those of set_passthrough.
+        """
 
     def set_backend(
         self, key: str, endpoints: Iterable[tuple[str, int] | tuple[str, int, int]], spec: BackendSpec = ...
@@ -135,6 +150,21 @@ class Engine:
         """
 
     def remove_certificate(self, host: str) -> None: ...
+    def set_client_auth(self, host: str, spec: ClientAuth | None) -> None:
+        """Ask the TLS clients of `host` (as in set_certificate) for certificates; None asks no longer.
+
+        Raises ValueError with OpenSSL's words; then what was asked before stays.
+        """
+
+    def set_ticket_keys(self, keys: Sequence[bytes]) -> None:
+        """Keys for session tickets, each of TICKET_KEY_OCTETS random octets: the first makes tickets, all read them."""
+
+    def set_passthrough(self, host: str, key: str | None) -> None:
+        """Hand TLS connections for the server name `host` ("*.domain": one label more) to a backend, undecrypted.
+
+        Other names are served as usual. None hands them through no longer; open connections stay.
+        """
+
     def set_access_log(self, fd: int) -> None:
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
 

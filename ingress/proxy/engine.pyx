@@ -8,6 +8,8 @@ endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi d
 
 cimport cython
 
+import hashlib
+import ipaddress
 import os
 import re
 import resource
@@ -26,14 +28,21 @@ include "target.pxi"
 include "stats.pxi"
 include "logformat.pxi"
 include "log.pxi"
+include "trust.pxi"
+include "tickets.pxi"
 include "core.pxi"
 include "balance.pxi"
 include "routes.pxi"
+include "transport.pxi"
 include "backends.pxi"
 include "timers.pxi"
+include "client_auth.pxi"
 include "certificates.pxi"
 include "conn.pxi"
 include "tls_conn.pxi"
+include "arrival.pxi"
+include "passthrough.pxi"
+include "forwarding.pxi"
 include "rewrite.pxi"
 include "replies.pxi"
 include "exchange.pxi"
@@ -51,6 +60,9 @@ cdef class Engine:
     cdef Core* k
     cdef dict backends        # name -> address of a Backend
     cdef dict endpoints       # ip:port -> address of an Endpoint
+    cdef dict transports      # a Transport's number -> the settings.Transport it was made from
+    cdef dict passthrough     # server name -> address of a Backend
+    cdef public object on_trouble
     cdef RouteTable routes
     cdef Certificates certificates
     cdef object loop
@@ -60,8 +72,10 @@ cdef class Engine:
     def __cinit__(self, settings, loop):
         self.backends = {}
         self.endpoints = {}
+        self.transports = {}
+        self.passthrough = {}
         self.routes = RouteTable()
-        self.certificates = Certificates()
+        self.certificates = Certificates(settings)
         self.loop = loop
         self.k = <Core*>calloc(1, sizeof(Core))
         if self.k == NULL:
@@ -69,6 +83,10 @@ cdef class Engine:
         self.k.epfd = -1
         read_settings(&self.k.o, settings)
         seed_dice(self.k, settings.seed)
+        read_ranges(&self.k.trusted, "trusted_proxies", settings.trusted_proxies)
+        believed = settings.proxy_protocol_from
+        read_ranges(&self.k.proxies, "proxy_protocol_from", settings.trusted_proxies if believed is None else believed)
+        ticket_keys_put(self.k, [os.urandom(TICKET_KEY)])
         grow_read_buffer(self.k.o.read_bytes)
         self.k.engine = <void*>self
         self.k.routes = <void*>self.routes
@@ -88,6 +106,8 @@ cdef class Engine:
     def __dealloc__(self):
         if self.k != NULL:
             core_close(self.k)
+            for host in list(self.passthrough or ()):
+                passthrough_drop(self.k, host.decode())
             core_free(self.k, self.backends)
 
     def _serve(self):
@@ -108,8 +128,12 @@ cdef class Engine:
         reap(self.k)
         self.sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
-    def listen(self, fd, *, tls, port):
-        """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says."""
+    def listen(self, fd, *, tls, port, proxy_protocol=False, passthrough=True):
+        """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
+
+        With `proxy_protocol` every connection begins with a PROXY header, of version 1 or 2. A `tls` listener with
+        `passthrough` looks at server names for those of set_passthrough.
+        """
         cdef Conn* l
         cdef int own = -1, one = 1
         with sockets.socket(fileno=os.dup(fd)):    # raises OSError if it is no socket
@@ -121,6 +145,7 @@ cdef class Engine:
             raise MemoryError()
         l.tls = bool(tls)
         l.port = port
+        l.arriving = (AWAIT_PROXY if proxy_protocol else 0) | (AWAIT_HELLO if tls and passthrough else 0)
         watch(l, EPOLLIN)
 
     def set_backend(self, key, endpoints, spec=BackendSpec()):
@@ -165,6 +190,30 @@ cdef class Engine:
 
     def remove_certificate(self, host):
         self.certificates.drop(host)
+
+    def set_client_auth(self, host, spec):
+        """Ask the TLS clients of `host` (as in set_certificate) for certificates; None asks no longer.
+
+        Raises ValueError with OpenSSL's words; then what was asked before stays.
+        """
+        if spec is None:
+            self.certificates.auths.pop(host.lower().encode(), None)
+        else:
+            self.certificates.auths[host.lower().encode()] = HostAuth(host.lower(), spec)
+
+    def set_ticket_keys(self, keys):
+        """Keys for session tickets, each of TICKET_KEY_OCTETS random octets: the first makes tickets, all read them."""
+        ticket_keys_put(self.k, keys)
+
+    def set_passthrough(self, host, key):
+        """Hand TLS connections for the server name `host` ("*.domain": one label more) to a backend, undecrypted.
+
+        Other names are served as usual. None hands them through no longer; open connections stay.
+        """
+        if key is None:
+            passthrough_drop(self.k, host)
+        else:
+            passthrough_put(self.k, host, key)
 
     def set_access_log(self, fd):
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""

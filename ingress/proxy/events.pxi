@@ -33,6 +33,8 @@ cdef void client_new(Conn* l, int fd, sockaddr_storage* address) noexcept:
         return
     c.port = l.port
     c.tls = l.tls
+    if l.arriving or l.k.trusted.n:
+        client_known(c, l, address)
     if address.ss_family == AF_INET6:
         six = (<sockaddr_in6*>address).sin6_addr.s6_addr
         source = six
@@ -42,10 +44,22 @@ cdef void client_new(Conn* l, int fd, sockaddr_storage* address) noexcept:
     if source != NULL:
         inet_ntop(address.ss_family, source, <char*>c.address, ADDRESS_TEXT)
     c.address_n = <u8>strlen(<char*>c.address)
-    if c.tls and not tls_begin(c):
+    c.peer_port = ntohs((<sockaddr_in*>address).sin_port)    # at the same place in both families
+    if c.tls and not c.arriving and not tls_begin(c):
         conn_close(c)
         return
     client_settle(c)
+
+
+cdef void client_known(Conn* c, Conn* l, const sockaddr_storage* address) noexcept:
+    """What is to be looked at before the client's TLS or HTTP, and what of it is believed."""
+    cdef u8 octets[16]
+    address_of(address, octets)
+    c.trusted = in_ranges(&c.k.trusted, octets)
+    c.proxy_trusted = in_ranges(&c.k.proxies, octets)
+    c.arriving = l.arriving
+    if c.arriving & AWAIT_HELLO and not (<Engine>c.k.engine).passthrough:
+        c.arriving &= ~AWAIT_HELLO
 
 
 cdef bint is_mapped(const u8* six) noexcept nogil:
@@ -90,6 +104,8 @@ cdef void expired(Conn* c) noexcept:
         if x == NULL:
             conn_close(c)
         else:
+            if c.handshaking:
+                tell_trouble(c.endpoint, "TLS: the handshake took too long")
             upstream_lost(c, 504)
     elif c.timer == T_PROBE:
         probe(c)

@@ -104,9 +104,8 @@ cdef Conn* exchange_upstream(Exchange* x, Endpoint* e) noexcept:
     What may be sent only once is not risked on a pooled connection that has been closed meanwhile, and when one
     pooled connection was found closed, the others are not tried: the endpoint has been restarted.
     """
-    cdef u8 octet = 0
-    cdef Conn* u = NULL if x.stale_retried else pool_get(e)
-    while u != NULL and not x.keep_head and not (recv(u.fd, &octet, 1, MSG_PEEK) < 0 and errno == EAGAIN):
+    cdef Conn* u = NULL if x.stale_retried or x.down.raw else pool_get(e)
+    while u != NULL and not x.keep_head and not still_quiet(u):
         conn_close(u)
         u = pool_get(e)
     if u == NULL:
@@ -130,7 +129,11 @@ cdef bint free_descriptor(Core* k) noexcept:
 cdef bint exchange_send_head(Exchange* x) noexcept:
     """False when nothing of it could be sent: the connection is broken."""
     cdef Conn* u = x.up
-    cdef Py_ssize_t sent = conn_write(u, x.head, x.head_n)
+    cdef Py_ssize_t sent
+    if x.down.raw:
+        raw_connected(x)
+        return True
+    sent = conn_write(u, x.head, x.head_n)
     if sent < 0:
         return False
     x.head_sent = <int>sent

@@ -10,7 +10,7 @@ cdef enum:
 # What a field is to the proxy.
 cdef enum FieldKind:
     OTHER, HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT, HOP
-    FORWARDED_FOR, FORWARDED_HOST, FORWARDED, REQUEST_ID, ORIGINAL_FORWARDED, DATE, SERVER
+    FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, FORWARDED_LIST, FORWARDED, REQUEST_ID, ORIGINAL_FORWARDED, DATE, SERVER
     REFERER, USER_AGENT, AUTHORIZATION
 
 cdef struct Span:
@@ -75,8 +75,11 @@ cdef list KNOWN_NAMES = [  # keeps the names alive: KNOWN points into them
     (b"keep-alive", HOP), (b"proxy-connection", HOP), (b"te", HOP), (b"proxy-authorization", HOP),
     (b"proxy-authenticate", HOP),
     (b"x-forwarded-for", FORWARDED_FOR), (b"x-forwarded-host", FORWARDED_HOST),
-    (b"x-forwarded-port", FORWARDED), (b"x-forwarded-proto", FORWARDED), (b"x-forwarded-scheme", FORWARDED),
-    (b"x-scheme", FORWARDED), (b"x-real-ip", FORWARDED), (b"forwarded", FORWARDED), (b"proxy", FORWARDED),
+    (b"x-forwarded-port", FORWARDED_PORT), (b"x-forwarded-proto", FORWARDED_PROTO),
+    (b"x-forwarded-scheme", FORWARDED), (b"x-scheme", FORWARDED), (b"x-real-ip", FORWARDED),
+    (b"forwarded", FORWARDED_LIST), (b"proxy", FORWARDED),
+    (b"ssl-client-verify", FORWARDED), (b"ssl-client-cert", FORWARDED), (b"ssl-client-subject-dn", FORWARDED),
+    (b"ssl-client-issuer-dn", FORWARDED),
     (b"x-original-forwarded-for", ORIGINAL_FORWARDED), (b"x-original-forwarded-host", ORIGINAL_FORWARDED),
     (b"x-request-id", REQUEST_ID), (b"date", DATE), (b"server", SERVER),
     (b"referer", REFERER), (b"user-agent", USER_AGENT), (b"authorization", AUTHORIZATION),

@@ -29,13 +29,14 @@ cdef extern from "<sys/socket.h>" nogil:
         uint16_t ss_family
     enum:
         AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
-        SOL_SOCKET, SO_ERROR, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR
+        SOL_SOCKET, SO_ERROR, SO_RCVLOWAT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR
     int socket(int domain, int type, int protocol)
     int connect(int fd, const sockaddr* address, socklen_t length)
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
     Py_ssize_t recv(int fd, void* buffer, size_t length, int flags)
     Py_ssize_t send(int fd, const void* buffer, size_t length, int flags)
     int shutdown(int fd, int how)
+    int getsockname(int fd, sockaddr* address, socklen_t* length)
     int setsockopt(int fd, int level, int name, const void* value, socklen_t length)
     int getsockopt(int fd, int level, int name, void* value, socklen_t* length)
 
@@ -55,6 +56,7 @@ cdef extern from "<netinet/in.h>" nogil:
     enum:
         IPPROTO_TCP, INET6_ADDRSTRLEN
     uint16_t htons(uint16_t port)
+    uint16_t ntohs(uint16_t port)
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:

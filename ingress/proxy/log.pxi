@@ -244,7 +244,9 @@ cdef void put_connection_value(Writer* w, const Conn* c, Log* log, int variable)
 
 
 cdef void put_exchange_value(Writer* w, Exchange* x, int variable) noexcept:
-    if variable == V_STATUS:
+    if variable == V_REMOTE_ADDR and x.client_n:
+        put(w, x.client, x.client_n)
+    elif variable == V_STATUS:
         put_number(w, x.status)
     elif variable == V_BODY_SENT:
         put_number(w, x.body_out)

@@ -32,6 +32,15 @@ cdef void read_settings(Options* o, object s) except *:
     o.upstream_age = ticks_of(s.upstream_age_seconds)
     o.upstream_idle = ticks_of(s.upstream_idle_seconds)
     o.octets_per_tick = max(1, <uint32_t>(s.client_octets_per_second * (1 << TICK_SHIFT) / 1e9))
+    o.proxy_header = ticks_of(s.proxy_header_seconds)
+    o.passthrough_idle = ticks_of(s.passthrough_idle_seconds)
+    o.use_forwarded = s.use_forwarded_headers
+    o.real_ip = s.use_forwarded_headers or s.enable_real_ip
+    o.full_forwarded_for = s.compute_full_forwarded_for
+    o.forwarded = s.forwarded
+    if s.forwarded_for_header.lower() != "x-forwarded-for":
+        o.forwarded_for_n = copy_text(
+            o.forwarded_for, sizeof(o.forwarded_for), "forwarded_for_header", s.forwarded_for_header)
     o.server_n = copy_text(o.server, sizeof(o.server), "server", s.server)
     o.brand_n = copy_text(o.brand, sizeof(o.brand), "brand", s.brand)
 
@@ -100,9 +109,13 @@ cdef dict read_stats(Core* k, dict endpoints):
     cdef dict by_endpoint = {}
     for key, address in endpoints.items():
         e = <Endpoint*><size_t>address
-        by_endpoint[key.decode()] = {
-            "requests": e.requests, "failures": e.failures, "open": e.open_n, "idle": e.idle_n,
-            "ejected": bool(is_ejected(e))}
+        text = (<const char*>e.key)[:e.key_n].decode()
+        row = by_endpoint.setdefault(text, {"requests": 0, "failures": 0, "open": 0, "idle": 0, "ejected": False})
+        row["requests"] += e.requests
+        row["failures"] += e.failures
+        row["open"] += e.open_n
+        row["idle"] += e.idle_n
+        row["ejected"] = row["ejected"] or bool(is_ejected(e))
     return {
         "connections": k.client_n,
         "accepted": k.counters.accepted,
@@ -132,7 +145,7 @@ cdef void core_close(Core* k) noexcept:
         conn_close(k.upstreams)
     while k.ready != NULL:
         c = k.ready
-        k.ready = c.pool_next
+        k.ready = c.ready_next
         c.pool_next = k.dead
         k.dead = c
     reap(k)
@@ -147,6 +160,7 @@ cdef void core_free(Core* k, dict backends):
     for address in backends.values():
         b = <Backend*><size_t>address
         backend_clear(b)
+        backend_plain(b)
         b.removed = False
         backend_release(b)    # host tables may hold it on, without its endpoints
     while k.spare != NULL:
@@ -159,4 +173,6 @@ cdef void core_free(Core* k, dict backends):
         free(x)
     free(k.stats.rows)
     free(k.log.buffer)
+    free(k.trusted.range)
+    free(k.proxies.range)
     free(k)

@@ -13,6 +13,8 @@ cdef const char* reason_of(int status) noexcept nogil:
         return b"413 Content Too Large"
     if status == 414:
         return b"414 URI Too Long"
+    if status == 421:
+        return b"421 Misdirected Request"
     if status == 431:
         return b"431 Request Header Fields Too Large"
     if status == 501:
@@ -26,6 +28,15 @@ cdef const char* reason_of(int status) noexcept nogil:
     if status == 505:
         return b"505 HTTP Version Not Supported"
     return b"500 Internal Server Error"
+
+
+cdef const char* title_of(int status, const char* reason) noexcept nogil:
+    """As nginx words it where the status alone does not say what to do."""
+    if status == NO_CERTIFICATE:
+        return b"400 No required SSL certificate was sent"
+    if status == BAD_CERTIFICATE:
+        return b"400 The SSL certificate error"
+    return reason
 
 
 cdef void put_page(Writer* w, Core* k, const char* reason) noexcept:
@@ -45,8 +56,8 @@ cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
     """A whole response; how many octets of it are body."""
     cdef u8 page[1024]
     cdef Writer body = writer(page, <int>sizeof(page))
-    cdef const char* reason = reason_of(status)
-    put_page(&body, c.k, reason)
+    cdef const char* reason = reason_of(400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status)
+    put_page(&body, c.k, title_of(status, reason))
     put_text(w, b"HTTP/1.1 ")
     put_text(w, reason)
     put_text(w, b"\r\n")
@@ -75,6 +86,9 @@ cdef void reply(Conn* c, Exchange* x, int status) noexcept:
     cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n
     cdef bint sent
+    if c.raw:
+        raw_refused(x, status)
+        return
     if x == NULL or x.request.mode != B_DONE:
         c.closing = LINGER      # the rest of the request may still be coming
     elif c.closing == NO and (c.k.draining or last_request(c)):
@@ -86,7 +100,7 @@ cdef void reply(Conn* c, Exchange* x, int status) noexcept:
         stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)
         log_refused(c, status, body_n)
     else:
-        x.status = status
+        x.status = 400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status
         x.octets_out += w.n
         x.body_out += body_n
         x.responding = True

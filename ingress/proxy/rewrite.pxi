@@ -105,7 +105,9 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
     if x.upgrade:
         put_text(w, b"Connection: Upgrade\r\n")
         put_line(w, b"Upgrade: ", b, h.upgrade)
-    put_forwarding(w, c, b, t)
+    put_forwarding(w, x, b, h, t)
+    if x.verified:
+        put(w, c.auth.text, c.auth.text_n)
     if said:
         put_joined(w, b, h, FORWARDED_FOR, b"X-Original-Forwarded-For: ")
         put_joined(w, b, h, FORWARDED_HOST, b"X-Original-Forwarded-Host: ")
@@ -117,21 +119,6 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
             memcpy(x.log.id, w.p + w.n - RANDOM_ID, RANDOM_ID)
         put_text(w, b"\r\n")
     put_text(w, b"\r\n")
-
-
-cdef void put_forwarding(Writer* w, Conn* c, const u8* b, Target* t) noexcept:
-    put_text(w, b"X-Real-IP: ")
-    put(w, c.address, c.address_n)
-    put_text(w, b"\r\nX-Forwarded-For: ")
-    put(w, c.address, c.address_n)
-    put_text(w, b"\r\nX-Forwarded-Host: ")
-    put_span(w, b, t.authority)
-    put_text(w, b"\r\nX-Forwarded-Port: ")
-    put_number(w, c.port)
-    if c.tls:
-        put_text(w, b"\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Scheme: https\r\nX-Scheme: https\r\n")
-    else:
-        put_text(w, b"\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Scheme: http\r\nX-Scheme: http\r\n")
 
 
 cdef const char* DAYS = b"SunMonTueWedThuFriSat"

@@ -130,6 +130,35 @@ def rewrite_request(bytes octets not None, *, str client="192.0.2.1", int port=8
         free(k)
 
 
+def parse_proxy_header(bytes octets not None):
+    cdef ProxyHeader header
+    cdef u8 text[ADDRESS_TEXT]
+    cdef u8* p = exact_copy(octets)
+    cdef int got
+    try:
+        got = proxy_header(p, <int>len(octets), &header)
+        if got <= 0:
+            return None if got == NEED_MORE else False
+        if not header.told:
+            return got, None
+        return got, ((<const char*>text)[:address_text(header.source, text)].decode(), header.source_port, header.port)
+    finally:
+        free(p)
+
+
+def parse_client_hello(bytes octets not None):
+    cdef u8 name[HOST_MAX]
+    cdef int name_n = 0, got
+    cdef u8* p = exact_copy(octets)
+    cdef u8* room = <u8*>malloc(HELLO_MAX)
+    try:
+        got = hello_name(p, <int>len(octets), room, name, &name_n)
+        return None if got == NEED_MORE else False if got < 0 else (<const char*>name)[:name_n]
+    finally:
+        free(p)
+        free(room)
+
+
 cdef class ChunkedReader:
     cdef Chunked state
     cdef list pieces

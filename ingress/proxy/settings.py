@@ -1,7 +1,7 @@
 """What the data plane is told: settings of a worker's engine and the routes of a host."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class RouteSpec(NamedTuple):
@@ -50,6 +50,38 @@ def _check_more(found: "Settings | BackendSpec") -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClientAuth:
+    """What a host asks of its TLS clients. Requests without what is asked for are answered with 400."""
+
+    ca_pem: bytes = b""  # CA certificates, and revocation lists if there are any
+    verify: Literal["on", "optional", "optional_no_ca"] = "on"
+    depth: int = 1  # intermediate certificates in a chain
+    pass_certificate: bool = False  # endpoints get it as ssl-client-cert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamTls:
+    """TLS to a backend's endpoints."""
+
+    server_name: str = ""  # sent as SNI, and what the certificate must be for if it is verified; "" neither
+    verify: bool = False
+    verify_depth: int = 1
+    ca_pem: bytes = b""  # "" with verify: the system's
+    certificate_pem: bytes = b""  # shown to the endpoints, with its chain
+    key_pem: bytes = b""
+    protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    ciphers: str = ""  # OpenSSL's names, for TLS 1.2; "" is OpenSSL's list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transport:
+    """How a backend's endpoints are spoken to, if not plainly."""
+
+    tls: UpstreamTls | None = None
+    proxy_protocol: bool = False  # version 2, before TLS; then no connection serves two requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackendSpec:
     """How one backend's endpoints are chosen, tried again and given up. None: as the engine's Settings say.
 
@@ -76,6 +108,7 @@ class BackendSpec:
     eject_after_failures: int | None = None
     eject_seconds: float | None = None
     eject_share: float | None = None
+    transport: Transport = Transport()
 
     def __post_init__(self) -> None:
         """Raises ValueError for what could not work. What has to do with names the engine checks."""
@@ -139,6 +172,23 @@ class Settings:
     eject_share: float = 0.5  # when more of a backend's endpoints are ejected, none is left out: who would be left?
     upstream_age_seconds: float = 3600.0  # an older connection is not used again; 0: no limit
     seed: int = 0  # of the choices made at random, to repeat a run; 0: a new one every time
+
+    # Where requests come from. Nothing that a client says of it is believed unless its address is in a trusted range.
+    trusted_proxies: tuple[str, ...] = ()  # "10.0.0.0/8", "::1"
+    proxy_protocol_from: tuple[str, ...] | None = None  # whose PROXY headers are believed; None: trusted_proxies
+    proxy_header_seconds: float = 5.0  # for the whole PROXY header
+    use_forwarded_headers: bool = False  # believe X-Forwarded-For, -Host, -Port and -Proto of trusted proxies
+    enable_real_ip: bool = False  # of these, X-Forwarded-For only
+    forwarded_for_header: str = "X-Forwarded-For"  # the field that lists addresses
+    compute_full_forwarded_for: bool = False  # trusted list and peer, instead of the client alone
+    forwarded: bool = False  # RFC 7239 Forwarded as well
+
+    # TLS to clients.
+    tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
+    tls_ciphers: str = ""  # OpenSSL's names, for TLS 1.2; "" is Mozilla's intermediate list
+    tls_session_tickets: bool = True
+    tls_session_seconds: float = 7200.0  # a session is not resumed when it is older
+    passthrough_idle_seconds: float = 600.0  # a connection handed through, without an octet either way
 
     def __post_init__(self) -> None:
         """Raises ValueError for a limit that could not work."""

@@ -1,5 +1,8 @@
 # A TLS connection's reads and writes, in the terms of conn_read and conn_write.
 
+cdef enum:
+    RECORD_MAX = 16384       # octets of content (RFC 8446, 5.1)
+
 
 cdef bint tls_begin(Conn* c) noexcept:
     cdef Certificates certificates = <Certificates>c.k.certificates
@@ -7,6 +10,7 @@ cdef bint tls_begin(Conn* c) noexcept:
     if c.ssl == NULL or SSL_set_fd(c.ssl, c.fd) != 1:
         c.k.counters.no_memory += 1
         return False
+    SSL_set_app_data(c.ssl, c)
     SSL_set_accept_state(c.ssl)
     c.handshaking = True
     return True
@@ -43,6 +47,7 @@ cdef bint tls_handshake(Conn* c) noexcept:
     if done == 1:
         c.handshaking = False
         c.k.counters.handshakes += 1
+        c.k.counters.resumptions += SSL_session_reused(c.ssl) == 1
         return True
     if tls_result(c, done, True) == GOT_NOTHING:
         return True
@@ -69,6 +74,9 @@ cdef Py_ssize_t tls_read(Conn* c, u8* p, int n) noexcept:
             # An end or an error after octets is met again by the next read.
             return total if total else result
         total += got
+        # A short record is likely the last: what is still in the socket wakes us again, so no call is spent on asking.
+        if got < RECORD_MAX and SSL_has_pending(c.ssl) == 0:
+            return total
     ready_add(c)    # the library may hold more, which epoll cannot see
     return total
 
@@ -91,7 +99,7 @@ cdef void ready_add(Conn* c) noexcept:
     if c.ready or c.ssl == NULL or SSL_has_pending(c.ssl) == 0:
         return
     c.ready = True
-    c.pool_next = c.k.ready
+    c.ready_next = c.k.ready
     c.k.ready = c
 
 
@@ -102,11 +110,14 @@ cdef void serve_ready(Core* k) noexcept:
     k.ready = NULL
     while turn != NULL:
         c = turn
-        turn = c.pool_next
-        c.pool_next = NULL
+        turn = c.ready_next
+        c.ready_next = NULL
         c.ready = False
         if c.fd < 0:
             c.pool_next = k.dead
             k.dead = c
+        elif c.kind == UPSTREAM:
+            if c.mask & EPOLLIN:
+                upstream_readable(c)
         elif c.mask & EPOLLIN:
             client_readable(c)

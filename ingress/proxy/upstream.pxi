@@ -7,7 +7,7 @@ cdef void upstream_settle(Conn* u) noexcept:
     if u.fd < 0:
         return
     if u.connecting:
-        watch(u, EPOLLOUT)
+        watch(u, EPOLLIN if u.handshaking and not u.read_wants_write else EPOLLOUT)
         if u.timer != T_CONNECT:
             arm(u, T_CONNECT, x.backend.patience.connect)
     elif x == NULL:
@@ -25,7 +25,9 @@ cdef void upstream_settle(Conn* u) noexcept:
         if x.request.mode != B_DONE and x.request.mode != B_TUNNEL and not x.responding:
             arm(u, T_NONE, 0)    # the client's body is what is waited for
         else:
-            arm(u, T_READ, x.backend.patience.read)
+            arm(u, T_READ, o.passthrough_idle if x.down.raw else x.backend.patience.read)
+    if u.read_wants_write and not u.connecting:
+        watch(u, u.mask | EPOLLOUT)
 
 
 cdef void upstream_writable(Conn* u) noexcept:
@@ -33,8 +35,15 @@ cdef void upstream_writable(Conn* u) noexcept:
     cdef int failed = 0
     cdef socklen_t n = sizeof(failed)
     if u.connecting:
-        if getsockopt(u.fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0 or failed:
+        if not u.handshaking and (getsockopt(u.fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0 or failed
+                                  or not transport_begin(u)):
             upstream_lost(u, 502)
+            return
+        if u.handshaking and not upstream_handshake(u):
+            upstream_lost(u, 502)
+            return
+        if u.handshaking:
+            upstream_settle(u)
             return
         u.connecting = False
         if x != NULL and not exchange_send_head(x):
@@ -46,6 +55,8 @@ cdef void upstream_writable(Conn* u) noexcept:
     upstream_settle(u)
     if x != NULL:
         client_settle(x.down)
+    if u.fd >= 0 and u.read_wants_write and not u.connecting:
+        upstream_readable(u)
 
 
 cdef void upstream_readable(Conn* u) noexcept:

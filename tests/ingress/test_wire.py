@@ -15,6 +15,7 @@ MESSAGES: list[wire.Message] = [
         {"": (("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),), "x": None},
     ),
     wire.Update(4, certificates={"x": (b"chain", b"key"), "y": None}),
+    wire.TicketKeys((b"one", b"two")),
     wire.Drain(),
     wire.AskStats(9),
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import hashlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -14,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ingress.proxy import Settings
+from ingress.proxy import Engine, Settings
+from ingress.proxy.engine import TICKET_KEY_OCTETS
 from tests.ingress.proxy.rig import Request, Rig, Script, echo, read_response, request, rig
 
 
@@ -117,6 +119,88 @@ async def test_a_session_is_resumed_by_its_ticket(version: ssl.TLSVersion) -> No
         session, reused = await asyncio.to_thread(visit, None)
         assert reused is False
         assert (await asyncio.to_thread(visit, session))[1] is True
+
+
+def visit(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
+    """One request; the session, and whether it was resumed."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname="shop.example", session=session) as tls,
+    ):
+        tls.sendall(request("/", "Connection: close"))
+        while tls.recv(65536):
+            pass
+        return tls.session, bool(tls.session_reused)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_tickets_by_shared_keys(version: ssl.TLSVersion) -> None:
+    one, two, three = (os.urandom(TICKET_KEY_OCTETS) for _ in range(3))
+    context = client(minimum_version=version, maximum_version=version)
+    async with secure() as (first, port), secure() as (second, other_port):
+        first.engine.set_ticket_keys([one, two])
+        second.engine.set_ticket_keys([two, one])
+        session, reused = await asyncio.to_thread(visit, port, context, None)
+        assert reused is False
+        newer, reused = await asyncio.to_thread(visit, other_port, context, session)
+        assert reused is True
+        assert second.event("resumptions") == 1
+        # Rotated: what was made by a key that is still there is read, by one that is gone it is not.
+        first.engine.set_ticket_keys([three, two])
+        assert (await asyncio.to_thread(visit, port, context, newer))[1] is True
+        assert (await asyncio.to_thread(visit, port, context, session))[1] is False
+        first.engine.set_ticket_keys([])
+        _, reused = await asyncio.to_thread(visit, port, context, newer)
+        assert reused is False
+        with pytest.raises(ValueError, match="80 octets"):
+            first.engine.set_ticket_keys([b"short"])
+
+
+async def test_without_tickets() -> None:
+    async with secure(settings=Settings(tls_session_tickets=False)) as (_, port):
+        context = client()
+        session, _ = await asyncio.to_thread(visit, port, context, None)
+        assert (await asyncio.to_thread(visit, port, context, session))[1] is False
+
+
+@pytest.mark.parametrize(
+    ("settings", "version", "cipher"),
+    [
+        (Settings(tls_protocols=("TLSv1.2",)), "TLSv1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
+        (Settings(tls_protocols=("TLSv1.3",)), "TLSv1.3", None),
+        (
+            Settings(tls_protocols=("TLSv1.2",), tls_ciphers="ECDHE-ECDSA-AES256-GCM-SHA384"),
+            "TLSv1.2",
+            "ECDHE-ECDSA-AES256-GCM-SHA384",
+        ),
+    ],
+)
+async def test_protocols_and_ciphers(settings: Settings, version: str, cipher: str | None) -> None:
+    async with secure(settings=settings) as (_, port):
+        _, writer = await open_tls(port, "shop.example")
+        name, spoken, _ = writer.get_extra_info("ssl_object").cipher()
+        assert writer.get_extra_info("ssl_object").version() == version
+        assert cipher in (None, name)
+        assert spoken
+        writer.close()
+
+
+@pytest.mark.parametrize("settings", [Settings(tls_ciphers="NONSENSE"), Settings(tls_protocols=("SSLv3",))])
+async def test_tls_settings_that_cannot_be(settings: Settings) -> None:
+    with pytest.raises(ValueError, match=r"tls_ciphers: no cipher match|TLS protocols 'SSLv3'"):
+        Engine(settings, asyncio.get_running_loop())
+
+
+@pytest.mark.parametrize("name", ["SHOP.Example", "shop.example.", "SHOP.EXAMPLE."])
+async def test_names_as_some_clients_spell_them(name: str) -> None:
+    async with secure() as (r, port):
+        r.engine.set_certificate("shop.example", *certificate("shop.example"))
+        process = await asyncio.create_subprocess_exec(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", name,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert b"CN = shop.example\n" in out
 
 
 async def test_tls_1_1_is_refused() -> None:

@@ -1,0 +1,157 @@
+# What endpoints are told of where a request comes from: our own word, or a trusted proxy's.
+
+cdef const char* HTTPS = b"https"    # and http, without its last octet
+
+# Scheme, host and port as the client meant them.
+cdef struct Origin:
+    const u8* host
+    int host_n
+    const u8* port
+    int port_n
+    const u8* scheme
+    int scheme_n
+
+
+cdef Span first_of(const u8* b, const Head* h, int kind) noexcept nogil:
+    """The first element of the first field of a kind; n 0 if there is none."""
+    cdef Span s
+    cdef const u8* comma
+    cdef int i
+    s.at = s.n = 0
+    for i in range(h.field_n):
+        if h.field[i].kind == kind:
+            s.at = h.field[i].value_at
+            s.n = h.field[i].value_n
+            comma = <const u8*>memchr(b + s.at, c',', s.n) if s.n else NULL
+            if comma != NULL:
+                s.n = <int>(comma - (b + s.at))
+            while s.n and is_space(b[s.at + s.n - 1]):
+                s.n -= 1
+            break
+    return s
+
+
+cdef bint is_scheme(const u8* p, int n) noexcept nogil:
+    """RFC 3986, 3.1, and not long."""
+    cdef int i
+    for i in range(n):
+        if not UNRESERVED[p[i]] and p[i] != c'+':
+            return False
+    return 0 < n <= 16
+
+
+cdef void believe(Origin* o, const u8* b, const Head* h) noexcept nogil:
+    """Take over what a trusted proxy says, where it is well formed."""
+    cdef Target t
+    cdef Span s = first_of(b, h, FORWARDED_HOST)
+    if s.n and split_authority(b, s.at, s.n, &t):
+        o.host = b + s.at
+        o.host_n = s.n
+    s = first_of(b, h, FORWARDED_PORT)
+    if read_port(b + s.at, s.n) > 0:
+        o.port = b + s.at
+        o.port_n = s.n
+    s = first_of(b, h, FORWARDED_PROTO)
+    if is_scheme(b + s.at, s.n):
+        o.scheme = b + s.at
+        o.scheme_n = s.n
+
+
+cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
+    cdef Conn* c = x.down
+    cdef Origin o
+    cdef int n = 0
+    cdef const u8* client = client_text(x, &n)
+    cdef u8 digits[8]
+    cdef Writer port = writer(digits, <int>sizeof(digits))
+    put_number(&port, c.port)
+    o.host = b + t.authority.at
+    o.host_n = t.authority.n
+    o.port = digits
+    o.port_n = port.n
+    o.scheme = <const u8*>HTTPS
+    o.scheme_n = <int>strlen(HTTPS) - (0 if c.tls or c.secure else 1)
+    if c.trusted and c.k.o.use_forwarded:
+        believe(&o, b, h)
+    put_text(w, b"X-Real-IP: ")
+    put(w, client, n)
+    put_text(w, b"\r\n")
+    if not (c.trusted and c.k.o.use_forwarded and c.k.o.full_forwarded_for and put_full_list(w, c, b, h)):
+        put_text(w, b"X-Forwarded-For: ")
+        put(w, client, n)
+    put_text(w, b"\r\nX-Forwarded-Host: ")
+    put(w, o.host, o.host_n)
+    put_text(w, b"\r\nX-Forwarded-Port: ")
+    put(w, o.port, o.port_n)
+    put_text(w, b"\r\nX-Forwarded-Proto: ")
+    put(w, o.scheme, o.scheme_n)
+    put_text(w, b"\r\nX-Forwarded-Scheme: ")
+    put(w, o.scheme, o.scheme_n)
+    put_text(w, b"\r\nX-Scheme: ")
+    put(w, o.scheme, o.scheme_n)
+    put_text(w, b"\r\n")
+    if c.k.o.forwarded:
+        put_forwarded(w, x, b, h, &o)
+
+
+cdef bint put_full_list(Writer* w, Conn* c, const u8* b, const Head* h) noexcept nogil:
+    """X-Forwarded-For as it came, and the proxy it came from; False when none came. Its line is left open."""
+    cdef int i
+    cdef bint begun = False
+    for i in range(h.field_n):
+        if is_forwarded_for(c.k, b, &h.field[i]) and h.field[i].value_n:
+            if begun:
+                put_text(w, b", ")
+            else:
+                put_text(w, b"X-Forwarded-For: ")
+            put(w, b + h.field[i].value_at, h.field[i].value_n)
+            begun = True
+    if begun:
+        put_text(w, b", ")
+        put(w, c.address, c.address_n)
+    return begun
+
+
+cdef void put_forwarded(Writer* w, Exchange* x, const u8* b, const Head* h, const Origin* o) noexcept:
+    """RFC 7239. Elements of trusted proxies stay before ours, which then names the proxy; else ours names the client."""
+    cdef Conn* c = x.down
+    cdef const u8* name
+    cdef int n = 0, i
+    cdef bint begun = False
+    put_text(w, b"Forwarded: ")
+    for i in range(h.field_n if c.trusted and c.k.o.use_forwarded else 0):
+        if h.field[i].kind == FORWARDED_LIST and h.field[i].value_n:
+            put(w, b + h.field[i].value_at, h.field[i].value_n)
+            put_text(w, b", ")
+            begun = True
+    name = client_text(x, &n)
+    if begun:
+        name = c.address
+        n = c.address_n
+    put_text(w, b"for=")
+    if memchr(name, c':', n) != NULL:
+        put_text(w, b"\"[")
+        put(w, name, n)
+        put_text(w, b"]\"")
+    else:
+        put(w, name, n)
+    put_text(w, b";host=")
+    put_token(w, o.host, o.host_n)
+    put_text(w, b";proto=")
+    put(w, o.scheme, o.scheme_n)
+    put_text(w, b"\r\n")
+
+
+cdef void put_token(Writer* w, const u8* p, int n) noexcept nogil:
+    """A token, or a quoted string (RFC 9110, 5.6.4). A host holds neither quotes nor backslashes."""
+    cdef int i
+    for i in range(n):
+        if not TOKEN[p[i]]:
+            break
+    else:
+        if n:
+            put(w, p, n)
+            return
+    put_text(w, b"\"")
+    put(w, p, n)
+    put_text(w, b"\"")

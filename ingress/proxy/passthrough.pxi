@@ -1,0 +1,70 @@
+# TLS handed through undecrypted: an exchange without HTTP, which moves octets between a client and one endpoint.
+
+
+cdef Backend* passthrough_for(Core* k, const u8* name, int n):
+    """The backend of a server name: exact, a wildcard of one label, or NULL."""
+    cdef Engine engine = <Engine>k.engine
+    cdef bytes host = (<const char*>name)[:n]
+    address = engine.passthrough.get(host) if n else None
+    if address is None and b"." in host:
+        address = engine.passthrough.get(b"*." + host.split(b".", 1)[1])
+    return NULL if address is None else <Backend*><size_t>address
+
+
+cdef void passthrough_put(Core* k, str host, str backend) except *:
+    cdef Engine engine = <Engine>k.engine
+    cdef bytes name = host.lower().encode()
+    cdef Backend* b
+    if not name:
+        raise ValueError("passthrough: needs a host name; a listener cannot hand every name through")
+    b = backend_named(k, backend)
+    b.refs += 1
+    passthrough_drop(k, host)
+    engine.passthrough[name] = <size_t>b
+
+
+cdef void passthrough_drop(Core* k, str host) except *:
+    address = (<Engine>k.engine).passthrough.pop(host.lower().encode(), None)
+    if address is not None:
+        backend_release(<Backend*><size_t>address)
+
+
+cdef void hand_through(Conn* c, Backend* b) noexcept:
+    """Give the connection to an endpoint as it is: its ClientHello is still in the socket."""
+    cdef Exchange* x = exchange_new(c.k, c)
+    cdef int one = 1
+    if c.lowat:
+        c.lowat = False
+        setsockopt(c.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one))
+    if x == NULL:
+        conn_close(c)
+        return
+    c.k.counters.passed_through += 1
+    c.progress = 0
+    c.closing = True
+    c.raw = True
+    c.tls = False
+    x.minor = 1
+    x.request.mode = B_TUNNEL
+    x.response.mode = B_TUNNEL
+    x.head = <u8*>malloc(1)      # nothing has been sent while it is there: another endpoint may be tried
+    x.keep_head = True
+    x.backend = b
+    b.refs += 1
+    exchange_connect(x, 502)
+
+
+cdef void raw_connected(Exchange* x) noexcept nogil:
+    """From here on the octets are the endpoint's: no other one is tried."""
+    free(x.head)
+    x.head = NULL
+    x.responding = True
+    x.status = 200
+
+
+cdef void raw_refused(Exchange* x, int status) noexcept:
+    """No endpoint takes it. There is nobody to tell in HTTP."""
+    cdef Conn* c = x.down
+    x.status = status
+    exchange_end(x)
+    conn_close(c)
