@@ -7,7 +7,7 @@ ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 SOURCES_COMPILED := $(shell find ingress/proxy bench/load -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' 2>/dev/null)
 
 # To compile and run the data plane; to run the pod network, the demo and the tests.
-DEBIAN := build-essential libssl-dev python3-dev python3-venv \
+DEBIAN := build-essential libssl-dev zlib1g-dev libbrotli-dev libzstd-dev python3-dev python3-venv \
 	iproute2 nftables netbase conntrack iputils-ping iputils-arping tcpdump curl procps openssl
 
 .DEFAULT_GOAL := help

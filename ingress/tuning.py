@@ -42,6 +42,17 @@ def read_balance(text: str) -> dict[str, Any]:
     return {"algorithm": algorithm, "hash_by": hash_by}
 
 
+def read_size(text: str) -> int:
+    """Octets: "1048576", "1m", "500k" or "2g", as nginx writes sizes; 0 is no limit. Raises BadAddress."""
+    number, unit = (text[:-1], text[-1].lower()) if text[-1:].lower() in _UNITS else (text, "")
+    if not (number.isascii() and number.isdigit()) or len(number) > 12:
+        raise BadAddress(f'"{text}" is no size; write octets, or as 500k, 8m or 1g')
+    return int(number) * _UNITS.get(unit, 1)
+
+
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
 def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
     def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         try:
@@ -62,6 +73,10 @@ _HEALTH_CHECK = (
 )
 
 
+_MAX_BODY = "Answer longer request bodies with 413, as in 8m, 500k; 0 is no limit.  [default: 0]"
+_COMPRESS = "Compress texts for clients that take it (br, zstd, gzip)."
+
+
 def tuning_flags(command: F) -> F:
     """Add the flags to a command; `take_tuning` reads them."""
     options = (
@@ -69,6 +84,8 @@ def tuning_flags(command: F) -> F:
         click.option(
             "--health-check", callback=_reads(read_health_check), metavar="PATH[,NAME=VALUE...]", help=_HEALTH_CHECK
         ),
+        click.option("--max-body", callback=_reads(read_size), metavar="SIZE", help=_MAX_BODY),
+        click.option("--compress", is_flag=True, help=_COMPRESS),
     )
     for option in reversed(options):
         command = option(command)
@@ -77,4 +94,9 @@ def tuning_flags(command: F) -> F:
 
 def take_tuning(flags: dict[str, Any]) -> Tuning:
     """Takes the flags of `tuning_flags` out of `flags`."""
-    return Tuning(backends=flags.pop("balance") or {}, health_check=flags.pop("health_check"))
+    settings = {"body_limit_bytes": flags.pop("max_body") or 0, "compress": flags.pop("compress")}
+    return Tuning(
+        settings={name: value for name, value in settings.items() if value},
+        backends=flags.pop("balance") or {},
+        health_check=flags.pop("health_check"),
+    )

@@ -12,6 +12,7 @@ cdef struct Chunked:
     int state
     int used      # digits, or octets of the line
     int64_t left  # of this chunk
+    int64_t total  # of all chunks that have been announced
 
 
 cdef inline bint chunk_size_octet(Chunked* c, u8 octet) noexcept nogil:
@@ -64,6 +65,7 @@ cdef bint chunk_octet(Chunked* c, u8 octet) noexcept nogil:
         return c.used <= CHUNK_LINE_MAX and (octet == c'\r' or FIELD_VALUE[octet])
     if c.state == SIZE_LF:
         c.used = 0
+        c.total += c.left
         c.state = DATA if c.left else TRAILER
         return octet == c'\n'
     if c.state == DATA_CR:

@@ -80,6 +80,19 @@ cdef struct Body:
     int64_t left
     Chunked chunked
 
+cdef enum RouteOption:
+    BUFFER_REQUEST = 1
+    BUFFER_RESPONSE = 2
+    COMPRESS = 4
+
+# A request's body that is gathered before an endpoint is asked.
+cdef struct Spool:
+    Buffer memory            # its first part, until it is whole; then that is in the exchange's `head`
+    int fd                   # of the file with the rest; -1: there is none
+    int64_t size             # of the file
+    int64_t sent             # of the file
+    bint chunked
+
 # One request and its response. Which connection carries it is known only to `down` and `up`.
 cdef struct Exchange:
     Core* k
@@ -109,6 +122,13 @@ cdef struct Exchange:
     int64_t upstream_octets
     LogLine* log
     void* labels             # a tuple of the route's labels, if the log is on and it has some
+    int64_t body_limit       # 0: none
+    Spool* spool             # NULL: the request's body goes on as it comes
+    Packer* packer           # NULL: the response goes on as it comes
+    u8 options               # RouteOption
+    u8 spooling              # the request's body is not whole yet
+    u8 accepts               # the coding a compressed response would have
+    u8 vary                  # the response depends on it
     u8 over
     u8 verified              # endpoints are told of the client's certificate
     u8 client_n
@@ -211,7 +231,23 @@ cdef struct Backend:
     Endpoint** endpoints
     Transport* transport     # NULL: plain
 
+# Which responses are compressed, and how.
+cdef struct Packing:
+    int order[3]             # codings as we like them
+    int order_n
+    int gzip_level
+    int brotli_level
+    int zstd_level
+    int64_t least            # octets
+    int types_n
+    u8 types[4096]           # in lower case, a line each
+
 cdef struct Options:
+    int64_t body_limit
+    int route_options        # RouteOption
+    int spool_memory
+    int response_memory
+    Packing packing
     HeadLimits limits
     int head_bytes
     int response_head_bytes
@@ -259,6 +295,7 @@ cdef struct Counters:
     uint64_t ejections
     uint64_t accept_pauses
     uint64_t log_lines_dropped
+    uint64_t spooled         # requests whose bodies went to a file
     uint64_t no_memory
     uint64_t bad_proxy_headers
     uint64_t resumptions

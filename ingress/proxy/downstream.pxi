@@ -29,7 +29,7 @@ cdef void client_settle(Conn* c) noexcept:
                 ticks = min(ticks, o.proxy_header)
     elif x.request.mode != B_DONE:
         u = x.up
-        if u != NULL and not u.connecting and held(&u.outbox) == 0 and not c.eof:
+        if (x.spooling or (u != NULL and not u.connecting and held(&u.outbox) == 0)) and not c.eof:
             mask |= EPOLLIN
             if timer == T_NONE and x.request.mode != B_TUNNEL:
                 timer = T_BODY
@@ -257,7 +257,7 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
 cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     """Route the request and send it on: how many octets after its head were taken."""
     cdef Conn* c = x.down
-    cdef int body_n = 0, status
+    cdef int body_n = 0, content_n = 0, status
     note_request(x, p, h)
     log_request(x, p, h, t)
     if h.close or c.k.draining:
@@ -267,18 +267,34 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
         x.request.left = h.content_length
     elif h.chunked:
         x.request.mode = B_CHUNKED
+    status = auth_status(x, p, t) if c.tls and (<Certificates>x.k.certificates).auths else 0
+    if status == 0:
+        status = find_route(x, p, h, t)
     if x.request.mode != B_DONE:
-        body_n = body_feed(&x.request, p + h.length, n - h.length, NULL, NULL)
+        if (x.options & BUFFER_REQUEST and (h.chunked or h.content_length > n - h.length)
+                and not (x.body_limit and h.content_length > x.body_limit)
+                and not spool_begin(x, h, n > h.length)):
+            client_gone(c)
+            return 0
+        body_n = body_feed(&x.request, p + h.length, n - h.length, p + h.length if x.spooling else NULL, &content_n)
         if body_n < 0:
             c.closing = LINGER
             reply(c, x, 400)
             return 0
     x.octets_in = h.length + body_n
-    status = auth_status(x, p, t) if c.tls and (<Certificates>x.k.certificates).auths else 0
-    if status == 0:
-        status = find_route(x, p, h, t)
-    if status == 0 and not request_build(x, p, h, t, body_n):
+    if status == 0 and x.body_limit and (h.content_length > x.body_limit or over_limit(x)):
+        status = 413
+    if status == 0 and x.options & COMPRESS:
+        x.accepts = <u8>accepted_coding(&x.k.o.packing, p, h)
+    if status == 0 and not request_build(x, p, h, t, 0 if x.spooling else body_n):
         status = 431
+    if status == 0 and x.spooling:
+        if not spool_add(x, p + h.length, content_n if h.chunked else body_n):
+            status = 500
+        elif x.request.mode != B_DONE:
+            return body_n
+        elif not spool_end(x):
+            status = 500
     if status:
         if x.request.mode != B_DONE:
             c.closing = LINGER
@@ -335,6 +351,8 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
     x.route_id = table.routes[route].id
     x.backend = table.routes[route].backend
     x.backend.refs += 1
+    x.options = table.routes[route].options
+    x.body_limit = table.routes[route].body_limit
     if x.log != NULL and table.labels[route] is not None:
         x.labels = <void*>table.labels[route]
         Py_INCREF(<object>x.labels)
@@ -371,13 +389,17 @@ cdef void request_body(Exchange* x, u8* p, int n) noexcept:
     """More of the body in work, or of a switched protocol; what follows it is the next request."""
     cdef Conn* c = x.down
     cdef Conn* u = x.up
-    cdef int used = body_feed(&x.request, p, n, NULL, NULL)
-    if used < 0:
+    cdef int used
+    if x.spooling:
+        spool_body(x, p, n)
+        return
+    used = body_feed(&x.request, p, n, NULL, NULL)
+    if used < 0 or over_limit(x):
         c.closing = LINGER
         if x.responding:
             exchange_cut(x)
         else:
-            reply(c, x, 400)
+            reply(c, x, 400 if used < 0 else 413)
         return
     if used < n and not client_keep(c, p + used, n - used):
         return
@@ -398,6 +420,8 @@ cdef void client_writable(Conn* c) noexcept:
         return
     if held(&c.outbox):
         client_settle(c)
+        if c.x != NULL and c.x.options & BUFFER_RESPONSE and c.x.up != NULL:
+            upstream_settle(c.x.up)
         return
     if c.x != NULL:
         u = c.x.up

@@ -14,9 +14,10 @@ import os
 import re
 import resource
 import socket as sockets
+import tempfile
 
 from ingress.proxy.logwriter import LogWriter
-from ingress.proxy.settings import BackendSpec
+from ingress.proxy.settings import BackendSpec, RouteOptions, RouteSpec
 
 include "libc.pxi"
 include "tls.pxi"
@@ -45,6 +46,8 @@ include "passthrough.pxi"
 include "forwarding.pxi"
 include "rewrite.pxi"
 include "replies.pxi"
+include "compression.pxi"
+include "spool.pxi"
 include "exchange.pxi"
 include "downstream.pxi"
 include "upstream.pxi"
@@ -68,6 +71,7 @@ cdef class Engine:
     cdef object loop
     cdef object sweeper
     cdef object log_writer
+    cdef object spool_folder
 
     def __cinit__(self, settings, loop):
         self.backends = {}
@@ -87,6 +91,7 @@ cdef class Engine:
         believed = settings.proxy_protocol_from
         read_ranges(&self.k.proxies, "proxy_protocol_from", settings.trusted_proxies if believed is None else believed)
         ticket_keys_put(self.k, [os.urandom(TICKET_KEY)])
+        self.spool_folder = settings.spool_folder
         grow_read_buffer(self.k.o.read_bytes)
         self.k.engine = <void*>self
         self.k.routes = <void*>self.routes

@@ -53,6 +53,10 @@ cdef void exchange_end(Exchange* x) noexcept:
         x.tried[i].refs -= 1
         endpoint_forget(x.tried[i])
     x.tried_n = 0
+    if x.spool != NULL:
+        spool_free(x)
+    if x.packer != NULL:
+        packer_free(x)
     backend_release(x.backend)
     x.backend = NULL
     k.exchange_n -= 1
@@ -140,6 +144,10 @@ cdef bint exchange_send_head(Exchange* x) noexcept:
     if sent < x.head_n and not buffer_add(&u.outbox, x.head + sent, x.head_n - <int>sent):
         x.k.counters.no_memory += 1
         return False
+    if x.spool != NULL:
+        x.spool.sent = 0
+        if not spool_send(x):
+            return False
     if not x.keep_head:
         free(x.head)
         x.head = NULL
@@ -243,7 +251,7 @@ cdef void exchange_done(Exchange* x, bint surplus) noexcept:
     cdef Conn* c = x.down
     cdef Conn* u = x.up
     cdef bint reusable = (not x.upstream_close and not surplus and x.request.mode == B_DONE
-                          and held(&u.outbox) == 0 and x.response.mode == B_DONE)
+                          and held(&u.outbox) == 0 and x.response.mode == B_DONE and not spool_left(x))
     x.up = NULL
     u.x = NULL
     if x.request.mode != B_DONE:

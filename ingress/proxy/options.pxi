@@ -41,6 +41,12 @@ cdef void read_settings(Options* o, object s) except *:
     if s.forwarded_for_header.lower() != "x-forwarded-for":
         o.forwarded_for_n = copy_text(
             o.forwarded_for, sizeof(o.forwarded_for), "forwarded_for_header", s.forwarded_for_header)
+    o.body_limit = s.body_limit_bytes
+    o.route_options = ((BUFFER_REQUEST if s.request_buffering else 0) | (COMPRESS if s.compress else 0)
+                       | (BUFFER_RESPONSE if s.response_buffering else 0))
+    o.spool_memory = s.request_buffer_bytes
+    o.response_memory = s.response_buffer_bytes
+    read_packing(&o.packing, s)
     o.server_n = copy_text(o.server, sizeof(o.server), "server", s.server)
     o.brand_n = copy_text(o.brand, sizeof(o.brand), "brand", s.brand)
 

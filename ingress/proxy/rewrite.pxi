@@ -100,7 +100,7 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
         put_text(w, b"Content-Length: ")
         put_number(w, h.content_length)
         put_text(w, b"\r\n")
-    elif h.chunked:
+    elif h.chunked and not x.spooling:
         put_text(w, b"Transfer-Encoding: chunked\r\n")
     if x.upgrade:
         put_text(w, b"Connection: Upgrade\r\n")
@@ -118,7 +118,8 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
             x.log.id_n = RANDOM_ID
             memcpy(x.log.id, w.p + w.n - RANDOM_ID, RANDOM_ID)
         put_text(w, b"\r\n")
-    put_text(w, b"\r\n")
+    if not (x.spooling and h.chunked):    # else its length follows, once it is known
+        put_text(w, b"\r\n")
 
 
 cdef const char* DAYS = b"SunMonTueWedThuFriSat"
@@ -179,8 +180,10 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Content-Length: ")
             put_number(w, h.content_length)
             put_text(w, b"\r\n")
-        elif h.chunked and not x.decode:
+        elif x.packer != NULL or (h.chunked and not x.decode):
             put_text(w, b"Transfer-Encoding: chunked\r\n")
+        if x.vary or x.packer != NULL:
+            put_packed(w, x, b)
         if not h.has_date:
             put_date(w, k)
         if not h.has_server and k.o.server_n:

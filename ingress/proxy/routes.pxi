@@ -7,6 +7,8 @@ cdef enum:
 cdef struct Route:
     int id
     Backend* backend
+    int64_t body_limit
+    u8 options               # RouteOption
 
 cdef struct PathEntry:
     bint used
@@ -129,9 +131,21 @@ cdef HostTable build_host_table(Core* k, object routes):
         table.routes[i].backend.table_refs += 1
         table.route_n = i + 1
         table.labels.append(tuple([label.encode() for label in spec[4]]) if len(spec) > 4 and spec[4] else None)
+        read_route_options(k, &table.routes[i], spec.options if isinstance(spec, RouteSpec) else RouteOptions())
         add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))
         at += len(path)
     return table
+
+
+cdef void read_route_options(Core* k, Route* route, object options) except *:
+    """What a route asks for; what it leaves open is as the settings say."""
+    cdef int named
+    route.body_limit = k.o.body_limit if options.body_limit_bytes is None else options.body_limit_bytes
+    route.options = <u8>k.o.route_options
+    for named, wanted in ((BUFFER_REQUEST, options.request_buffering), (BUFFER_RESPONSE, options.response_buffering),
+                          (COMPRESS, options.compress)):
+        if wanted is not None:
+            route.options = <u8>(route.options | named if wanted else route.options & ~named)
 
 
 cdef void add_path(HostTable table, int route, int at, int n, bint exact, bint slash):

@@ -4,6 +4,15 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 
+class RouteOptions(NamedTuple):
+    """How the bodies of one route are treated. None: as the engine's Settings say."""
+
+    body_limit_bytes: int | None = None
+    request_buffering: bool | None = None
+    response_buffering: bool | None = None
+    compress: bool | None = None
+
+
 class RouteSpec(NamedTuple):
     """One path of one host.
 
@@ -19,7 +28,29 @@ class RouteSpec(NamedTuple):
     labels: tuple[
         str, ...
     ] = ()  # for the log: namespace, ingress, service, service port, path; any of them may be missing
+    options: RouteOptions = RouteOptions()
 
+
+COMPRESS_TYPES = (
+    "text/html",
+    "application/atom+xml",
+    "application/javascript",
+    "application/x-javascript",
+    "application/json",
+    "application/rss+xml",
+    "application/vnd.ms-fontobject",
+    "application/x-font-ttf",
+    "application/x-web-app-manifest+json",
+    "application/xhtml+xml",
+    "application/xml",
+    "font/opentype",
+    "image/svg+xml",
+    "image/x-icon",
+    "text/css",
+    "text/javascript",
+    "text/plain",
+    "text/x-component",
+)  # as ingress-nginx
 
 _BOUNDS = {
     "head_limit_bytes": (256, 1 << 20),
@@ -34,6 +65,13 @@ _BOUNDS = {
     "response_head_limit_bytes": (256, 65536),
     "read_buffer_bytes": (1024, 1 << 24),
     "listen_batch": (1, 4096),
+    "body_limit_bytes": (0, 1 << 60),
+    "request_buffer_bytes": (0, 1 << 30),
+    "response_buffer_bytes": (0, 1 << 30),
+    "gzip_level": (1, 9),
+    "brotli_level": (0, 11),
+    "zstd_level": (1, 19),
+    "compress_least_bytes": (0, 1 << 30),
 }
 _MAY_BE_ZERO = ("retry_seconds", "upstream_age_seconds")
 _YEAR_SECONDS = 86400 * 365
@@ -171,6 +209,22 @@ class Settings:
     retry_seconds: float = 0.0  # no attempt begins later than this after the first; 0: no limit
     eject_share: float = 0.5  # when more of a backend's endpoints are ejected, none is left out: who would be left?
     upstream_age_seconds: float = 3600.0  # an older connection is not used again; 0: no limit
+
+    # Bodies. Each of the first four may be another one for a route (RouteOptions).
+    body_limit_bytes: int = 0  # a longer request body is answered with 413; 0: no limit
+    request_buffering: bool = False  # ask the endpoint only once the whole body is here
+    response_buffering: bool = False  # take responses faster than their clients do
+    compress: bool = False
+    request_buffer_bytes: int = 65536  # of a body that is buffered; what is more goes to a file
+    response_buffer_bytes: int = 1048576  # of a response that is buffered; then the endpoint waits
+    spool_folder: str = ""  # where those files are made; "" is the system's folder for such
+    compressions: tuple[str, ...] = ("br", "zstd", "gzip")  # the first of those that the client likes equally
+    gzip_level: int = 1
+    brotli_level: int = 4
+    zstd_level: int = 3
+    compress_least_bytes: int = 256  # a shorter response stays as it is, if its length is known beforehand
+    compress_types: tuple[str, ...] = COMPRESS_TYPES  # "*" is every type
+
     seed: int = 0  # of the choices made at random, to repeat a run; 0: a new one every time
 
     # Where requests come from. Nothing that a client says of it is believed unless its address is in a trusted range.

@@ -13,11 +13,11 @@ cdef void upstream_settle(Conn* u) noexcept:
     elif x == NULL:
         watch(u, EPOLLIN)
         arm(u, T_IDLE, o.upstream_idle)
-    elif x.down != NULL and held(&x.down.outbox):
+    elif x.down != NULL and held(&x.down.outbox) and held(&x.down.outbox) > response_room(x):
         # Back-pressure: the client's own time-out runs.
-        watch(u, EPOLLOUT if held(&u.outbox) else 0)
+        watch(u, EPOLLOUT if held(&u.outbox) or spool_left(x) else 0)
         arm(u, T_NONE, 0)
-    elif held(&u.outbox):
+    elif held(&u.outbox) or spool_left(x):
         watch(u, EPOLLIN | EPOLLOUT)
         arm(u, T_SEND, x.backend.patience.send)
     else:
@@ -28,6 +28,11 @@ cdef void upstream_settle(Conn* u) noexcept:
             arm(u, T_READ, o.passthrough_idle if x.down.raw else x.backend.patience.read)
     if u.read_wants_write and not u.connecting:
         watch(u, u.mask | EPOLLOUT)
+
+
+cdef inline int response_room(const Exchange* x) noexcept nogil:
+    """Octets of a response that may wait for its client without its endpoint having to."""
+    return x.k.o.response_memory if x.options & BUFFER_RESPONSE else 0
 
 
 cdef void upstream_writable(Conn* u) noexcept:
@@ -49,7 +54,7 @@ cdef void upstream_writable(Conn* u) noexcept:
         if x != NULL and not exchange_send_head(x):
             upstream_lost(u, 502)
             return
-    elif not conn_flush(u):
+    elif not conn_flush(u) or (x != NULL and spool_left(x) and not spool_send(x)):
         upstream_lost(u, 502)
         return
     upstream_settle(u)
@@ -61,7 +66,11 @@ cdef void upstream_writable(Conn* u) noexcept:
 
 cdef void upstream_readable(Conn* u) noexcept:
     cdef Exchange* x = u.x
-    cdef Py_ssize_t n = conn_read(u, READ, u.k.o.read_bytes)
+    cdef int room = u.k.o.read_bytes
+    cdef Py_ssize_t n
+    if x != NULL and x.packer != NULL:
+        room = min(room, PACKED_READ)
+    n = conn_read(u, READ, room)
     if n == GOT_NOTHING:
         return
     if x == NULL:      # an idle connection: closed by the endpoint, or it speaks unasked
@@ -98,7 +107,10 @@ cdef void upstream_eof(Conn* u, bint orderly) noexcept:
     elif orderly and x.response.mode == B_UNTIL_CLOSE:
         x.response.mode = B_DONE
         x.upstream_close = True
-        exchange_done(x, False)
+        if x.packer != NULL:
+            packed_send(x, NULL, 0, NULL, 0, False)
+        else:
+            exchange_done(x, False)
     else:
         upstream_lost(u, 502)
 
@@ -199,10 +211,12 @@ cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
     return False
 
 
-cdef void response_frame(Exchange* x, const Head* h) noexcept:
+cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
     cdef Conn* c = x.down
-    x.decode = h.chunked and x.minor == 0
+    if x.options & COMPRESS:
+        compress_begin(x, b, h)
+    x.decode = h.chunked and (x.minor == 0 or x.packer != NULL)
     if h.status == 101:
         x.response.mode = B_TUNNEL
         x.request.mode = B_TUNNEL
@@ -216,7 +230,7 @@ cdef void response_frame(Exchange* x, const Head* h) noexcept:
     else:
         x.response.mode = B_UNTIL_CLOSE
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
-    if (x.decode or x.response.mode == B_UNTIL_CLOSE or c.k.draining or last_request(c)
+    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL) or c.k.draining or last_request(c)
             or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
         c.closing = max(c.closing, LINGER if x.request.mode != B_DONE else CLOSE)
 
@@ -236,7 +250,9 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     endpoint_worked(u.endpoint)
     if x.backend.balance != NULL:
         note_latency(u.endpoint, x.k.now_ns - x.attempt_ns)
-    response_frame(x, h)
+    response_frame(x, p, h)
+    if x.packer != NULL:
+        h.content_length = -1
     if h.status == 204:
         h.content_length = -1     # RFC 9110, 8.6
         h.chunked = False
@@ -252,7 +268,9 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     if not x.decode:
         body_n = used
     x.responding = True
-    if headroom:
+    if x.packer != NULL:
+        packed_send(x, w.p, w.n, body, body_n, used < n)
+    elif headroom:
         out = body - w.n
         memcpy(out, w.p, w.n)
         response_send(x, out, w.n + body_n, body_n, used < n)
@@ -271,6 +289,9 @@ cdef void response_body(Exchange* x, u8* p, int n) noexcept:
     cdef int used = body_feed(&x.response, p, n, p if x.decode else NULL, &body_n)
     if used < 0:
         bad_response(x.up)
+        return
+    if x.packer != NULL:
+        packed_send(x, NULL, 0, p, body_n if x.decode else used, used < n)
         return
     response_send(x, p, body_n if x.decode else used, body_n if x.decode else used, used < n)
 
