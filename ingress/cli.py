@@ -1,6 +1,5 @@
 """`causeway serve`, `causeway ingress` and `causeway check`: what the flags are called and what they mean."""
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -316,7 +315,6 @@ def check(manifests: Path) -> None:
     """Read the manifests in DIR and print everything that is wrong with them; exit 1 if there is anything."""
     store = ObjectStore()
     folder = ManifestFolder(manifests, store)
-    logging.disable(logging.WARNING)  # the problems are printed below, once
     try:
         folder.load()
     except FolderUnreadable as error:
