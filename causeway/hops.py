@@ -43,11 +43,6 @@ class Start:
     pod: str = ""
     address: str = ""
 
-    def __str__(self) -> str:
-        if self.pod:
-            return f"pod {self.pod} ({self.address} on {self.node})"
-        return f"node {self.node}" if self.node else "the internet"
-
 
 class BadQuestion(ValueError):
     """The question cannot be asked like this; the text says how."""
