@@ -1,0 +1,37 @@
+"""Annotations of an Ingress -> `Wishes`: one module for each group, a typed parser beside the filter it is for.
+
+A group is a module with
+
+    NAMES: dict[str, Risk]          the annotations it owns, by plain name
+    CONFIG: frozenset[str]          the ConfigMap keys it reads behind them, and those that are only the ConfigMap's
+    def read(reader, wishes)        reads them; reports what is wrong, fills in what they ask for
+
+and a line in GROUPS. Sources: ingress-nginx, docs/user-guide/nginx-configuration/annotations.md and configmap.md.
+"""
+
+from collections.abc import Mapping
+from types import ModuleType
+
+from ingress.routes.annotations.reader import PREFIXES, Find, Reader
+from ingress.routes.annotations.wishes import Risk, Wishes
+from lb.cluster.objects import Ingress, Key
+from lb.cluster.problems import Problem
+
+GROUPS: tuple[ModuleType, ...] = ()
+
+__all__ = ["GROUPS", "PREFIXES", "Find", "Reader", "Risk", "Wishes", "read_annotations"]
+
+
+def read_annotations(
+    ingress: Ingress, config: Mapping[str, str], find: Find, *, prefixes: tuple[str, ...] = PREFIXES
+) -> tuple[Wishes, list[Problem], set[Key]]:
+    """What the annotations ask for, what is wrong with them, and the objects they refer to."""
+    reader = Reader(ingress, config, find, prefixes=prefixes)
+    wishes = Wishes()
+    for group in GROUPS:
+        group.read(reader, wishes)
+    known = {name for group in GROUPS for name in group.NAMES}
+    for name in reader.names:
+        if name not in known:
+            reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect")
+    return wishes, reader.problems, reader.references

@@ -1,0 +1,174 @@
+"""Typed access to the annotations of one Ingress, the ConfigMap behind them. What is wrong is a Problem."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret
+from lb.cluster.problems import Problem
+
+PREFIXES = ("causeway.dev/", "nginx.ingress.kubernetes.io/")
+"""Ours counts before ingress-nginx's where both are given."""
+
+AnyObject = TypeVar("AnyObject", bound=Object)
+T = TypeVar("T")
+
+TRUE = ("1", "t", "T", "true", "TRUE", "True")
+FALSE = ("0", "f", "F", "false", "FALSE", "False")
+"""As Go's strconv.ParseBool."""
+
+_SIZE = re.compile(r"([0-9]+)([kKmMgG]?)")
+_UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+Find = Callable[[type[Object], str, str], Object | None]
+
+
+class Reader:
+    """Reads by plain name, "enable-cors", whichever prefix it is written with; `config` are ConfigMap keys.
+
+    A value that makes no sense is a Problem, and the default counts, as with ingress-nginx; where that would open what
+    was meant to be closed, a group says so with `wishes.closed`.
+    """
+
+    def __init__(
+        self, ingress: Ingress, config: Mapping[str, str], find: Find, *, prefixes: tuple[str, ...] = PREFIXES
+    ) -> None:
+        self.ingress = ingress
+        self.config = config
+        self.problems: list[Problem] = []
+        self.references: set[Key] = set()
+        """Secrets, ConfigMaps and Services whose change changes what the annotations mean; also missing ones."""
+        self._find = find
+        self._values: dict[str, str] = {}
+        self._spelled: dict[str, str] = {}
+        for prefix in reversed(prefixes):
+            for key, value in ingress.annotations.items():
+                if key.startswith(prefix):
+                    self._values[key[len(prefix) :]] = value
+                    self._spelled[key[len(prefix) :]] = key
+
+    @property
+    def names(self) -> list[str]:
+        """Every annotation of ours that is there."""
+        return list(self._values)
+
+    @property
+    def title(self) -> str:
+        """ "shop/web"."""
+        return f"{self.ingress.metadata.namespace}/{self.ingress.metadata.name}"
+
+    def has(self, name: str) -> bool:
+        """Whether the Ingress itself has a value that is not empty."""
+        return bool(self._values.get(name, "").strip())
+
+    def wrong(self, name: str, reason: str, advice: str = "") -> None:
+        """Report an annotation, or the ConfigMap's key if only that is there."""
+        if name in self._spelled or name not in self.config:
+            where = f"metadata.annotations[{self._spelled.get(name, PREFIXES[1] + name)}]"
+            self.problems.append(Problem(f"Ingress {self.title}", where, reason, advice))
+        # What is wrong in the ConfigMap is reported once for all Ingresses, by config.py.
+
+    def text(self, name: str, default: str = "", *, config: str = "") -> str:
+        """Without blanks around it. Control characters other than tab: a Problem, and as if it were not there."""
+        value = self._values.get(name, "").strip()
+        if value and _CONTROL.search(value):
+            self.wrong(name, "it has control characters", "write it on one line")
+            value = ""
+        return value or self.config.get(config, "").strip() or default
+
+    def flag(self, name: str, default: bool = False, *, config: str = "") -> bool:
+        return self._parsed(name, _flag, default, config)
+
+    def number(self, name: str, default: int, *, least: int = 0, most: int = 2**31 - 1, config: str = "") -> int:
+        def parse(text: str) -> int:
+            if not re.fullmatch(r"-?[0-9]{1,18}", text) or not least <= int(text) <= most:
+                raise ValueError(f'"{text}" is not a whole number from {least} to {most}')
+            return int(text)
+
+        return self._parsed(name, parse, default, config)
+
+    def size(self, name: str, default: int, *, config: str = "") -> int:
+        """Bytes, of "8m", "512k" or "1024" (nginx: k, m, g are powers of 1024)."""
+        return self._parsed(name, _size, default, config)
+
+    def choice(self, name: str, choices: tuple[str, ...], default: str, *, config: str = "") -> str:
+        """One of `choices`, in any letter case."""
+
+        def parse(text: str) -> str:
+            for each in choices:
+                if each.lower() == text.lower():
+                    return each
+            raise ValueError(f'"{text}" is none of {", ".join(choices)}')
+
+        return self._parsed(name, parse, default, config)
+
+    def words(self, name: str, default: tuple[str, ...] = (), *, config: str = "") -> tuple[str, ...]:
+        """A list separated by commas; empty items are left out."""
+        text = self.text(name, config=config)
+        return tuple(each.strip() for each in text.split(",") if each.strip()) if text else default
+
+    def networks(self, name: str, *, config: str = "") -> tuple[str, ...] | None:
+        """A list of CIDRs or addresses, normalised. None: one of them is wrong (reported)."""
+        try:
+            return tuple(str(ipaddress.ip_network(each, strict=False)) for each in self.words(name, config=config))
+        except ValueError as error:
+            self.wrong(name, str(error), "write addresses or networks, 10.0.0.0/8,192.168.1.7")
+            return None
+
+    def secret(self, name: str, text: str) -> Secret | None:
+        return self._refer(name, Secret, text)
+
+    def config_map(self, name: str, text: str) -> ConfigMap | None:
+        return self._refer(name, ConfigMap, text)
+
+    def _refer(self, name: str, kind: type[AnyObject], text: str) -> AnyObject | None:
+        """The object named "name" or "namespace/name"; None, and a Problem, if it is missing or not to be used."""
+        namespace, _, rest = text.rpartition("/")
+        own = self.ingress.metadata.namespace
+        namespace = namespace or own
+        if namespace != own and not _flag(self.config.get("allow-cross-namespace-resources", "false")):
+            self.wrong(
+                name,
+                f"{kind.KIND} {text} is in another namespace",
+                f"copy it to {own}, or set allow-cross-namespace-resources in the ConfigMap",
+            )
+            return None
+        self.references.add(Key(kind.KIND, namespace, rest))
+        found = self._find(kind, namespace, rest)
+        if found is None:
+            self.wrong(name, f"{kind.KIND} {namespace}/{rest} does not exist", "create it, or correct the name")
+            return None
+        assert isinstance(found, kind)
+        return found
+
+    def _parsed(self, name: str, parse: Callable[[str], T], default: T, config: str) -> T:
+        text = self.text(name)
+        if text:
+            try:
+                return parse(text)
+            except ValueError as error:
+                self.wrong(name, str(error), f"the default counts: {default}")
+        behind = self.config.get(config, "").strip()
+        if behind:
+            try:
+                return parse(behind)
+            except ValueError:
+                pass  # reported once, by config.py
+        return default
+
+
+def _flag(text: str) -> bool:
+    if text in TRUE:
+        return True
+    if text in FALSE:
+        return False
+    raise ValueError(f'"{text}" is neither true nor false')
+
+
+def _size(text: str) -> int:
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f'"{text}" is not a size such as 8m, 512k or 1024')
+    return int(found[1]) * _UNIT[found[2].lower()]

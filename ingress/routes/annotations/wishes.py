@@ -1,0 +1,68 @@
+"""What the annotations of one Ingress ask for, gathered by the groups and taken up by compile.py."""
+
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+
+class Risk(IntEnum):
+    """How much harm a value could do, by ingress-nginx's table; above `annotations-risk-level` one is refused."""
+
+    LOW = 1
+    MEDIUM = 2
+    HIGH = 3
+    CRITICAL = 4
+
+
+class CanaryWish(msgspec.Struct, frozen=True):
+    """This Ingress is an alternative for the host and path of another."""
+
+    header: str = ""
+    header_value: str = ""
+    header_pattern: str = ""
+    cookie: str = ""
+    weight: int = 0
+    weight_total: int = 100
+
+
+class ClientAuthWish(msgspec.Struct, frozen=True):
+    """The hosts of this Ingress ask their TLS clients for certificates: ClientAuth of ingress/proxy/settings.py."""
+
+    ca_pem: bytes
+    """b"": the Secret is missing or wrong, so everything is refused with 403."""
+    verify: str = "on"
+    depth: int = 1
+    pass_certificate: bool = False
+    error_page: str = ""
+
+
+class Wishes(msgspec.Struct):
+    """Filled in by one group after the other; each owns the fields it names in its docstring."""
+
+    filters: dict[str, msgspec.Struct] = msgspec.field(default_factory=dict)
+    """Filter name (as in ingress/filters) -> its specification."""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Fields of RouteOptions in ingress/proxy/settings.py."""
+    backend: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Fields of BackendSpec there; "transport" is a dict of fields of Transport, "tls" in it of UpstreamTls."""
+    closed: str = ""
+    """Why every request gets 503: what must not be served without a part that is broken."""
+    refused: str = ""
+    """Why the whole Ingress is left out."""
+    pattern: bool = False
+    """Its paths are patterns (use-regex, rewrite-target): so are, without regard to case, all paths of its hosts."""
+    aliases: tuple[str, ...] = ()
+    """More names for every host of the rules."""
+    www: bool = False
+    """www.HOST (or HOST, for rules of www.HOST) is redirected to the host."""
+    passthrough: bool = False
+    """TLS of the hosts is handed to the backend of their first path, undecrypted."""
+    service_upstream: bool = False
+    """The Service's cluster address instead of its endpoints."""
+    default_backend: str = ""
+    """Name of the Service, in the Ingress's namespace, that answers when a backend has no endpoints."""
+    canary: CanaryWish | None = None
+    client_auth: ClientAuthWish | None = None
+    strict: bool = False
+    """`causeway.dev/strict`: where ingress-nginx departs from the Ingress specification, the specification counts."""
