@@ -56,6 +56,7 @@ PURE = (
     "ingress/routes/annotations/reader.py",
     "ingress/routes/annotations/wishes.py",
     "ingress/filters/api.py",
+    "ingress/filters/variables.py",
     "ingress/crashes.py",
     "causeway/hops.py",
     "lb/service/classes.py",

@@ -133,6 +133,10 @@ class Request(Protocol):
     @property
     def route_id(self) -> int: ...
     @property
+    def labels(self) -> Sequence[str]:
+        """RouteSpec.labels: namespace, Ingress, Service, its port, path; the last of them may be missing."""
+
+    @property
     def rule_path(self) -> str:
         """The path of the rule that matched."""
 
