@@ -10,10 +10,7 @@ from typing import Any
 
 import msgspec
 
-from ingress.routes.model import Backend, Certificate, Changes, Endpoint, HostTable, Route, split_key
-
-RouteLine = tuple[str, bool, str, int, tuple[str, ...]]
-"""Path, exact, backend key, route id, labels for the log: a RouteSpec of ingress/proxy/settings.py."""
+from ingress.routes.model import Backend, Certificate, Changes, Endpoint, FilterLine, HostTable, Route, split_key
 
 LENGTH_BYTES = 4
 
@@ -42,6 +39,18 @@ class Start(Message, frozen=True):
     """Likewise of BackendSpec, for every backend."""
     passthrough: dict[str, tuple[Endpoint, ...]] = {}
     """Server names whose TLS is handed to endpoints undecrypted."""
+
+
+class RouteLine(msgspec.Struct, frozen=True, array_like=True):
+    """A RouteSpec of ingress/proxy/settings.py. `options` are fields of its RouteOptions."""
+
+    path: str
+    exact: bool
+    backend: str
+    id: int
+    labels: tuple[str, ...] = ()
+    filters: tuple[FilterLine, ...] = ()
+    options: dict[str, Any] = {}
 
 
 class Update(Message, frozen=True):
@@ -164,7 +173,10 @@ def snapshot_of(
 
 
 def _lines(table: HostTable) -> tuple[RouteLine, ...]:
-    return tuple((route.path, route.exact, route.backend, route.id, _labels(route)) for route in table.routes)
+    return tuple(
+        RouteLine(route.path, route.exact, route.backend, route.id, _labels(route), route.filters, dict(route.options))
+        for route in table.routes
+    )
 
 
 def _labels(route: Route) -> tuple[str, ...]:

@@ -19,12 +19,15 @@ import msgspec
 import uvloop
 
 from ingress import wire
-from ingress.proxy import BackendSpec, Engine, RouteSpec, Settings
+from ingress.filters.registry import Registry
+from ingress.proxy import BackendSpec, Engine, RouteOptions, RouteSpec, Settings
+from ingress.tools import WorkerTools
 
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRAIN_POLL_SECONDS = 0.02
+_PLAIN = RouteOptions()
 QUEUE_SECONDS = 0.5
 """So long the end is put off for connections that wait to be accepted: others come all the time."""
 
@@ -41,6 +44,7 @@ class Worker:
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
         self.backend_spec = BackendSpec()
+        self.filters = Registry(WorkerTools())
         self.drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -107,8 +111,15 @@ class Worker:
 
     def route(self, line: wire.RouteLine) -> RouteSpec:
         """Labels take memory for every route: only if there is a log to write them to."""
-        path, exact, backend, number, labels = line
-        return RouteSpec(path, exact, backend, number, labels if self.logs else ())
+        return RouteSpec(
+            line.path,
+            line.exact,
+            line.backend,
+            line.id,
+            line.labels if self.logs else (),
+            RouteOptions(**line.options) if line.options else _PLAIN,
+            self.filters.chain(line.filters) if line.filters else None,
+        )
 
     def listen(self, engine: Engine) -> None:
         """After the first update: from now on there is something to answer with."""

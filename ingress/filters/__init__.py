@@ -8,5 +8,7 @@ filter there is, in the order in which they see a request: what ends a request c
 then where it goes. Responses are seen in the opposite order.
 """
 
-FILTERS: dict[str, str] = {}
+FILTERS: dict[str, str] = {
+    "closed": "ingress.filters.closed:Closed",
+}
 """Name -> "module:Class", in the order of running. A module is imported by the first route that needs it."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ingress.filters.chain import Chain
+
 
 class RouteOptions(NamedTuple):
     """How the bodies of one route are treated. None: as the engine's Settings say."""
@@ -29,6 +31,7 @@ class RouteSpec(NamedTuple):
         str, ...
     ] = ()  # for the log: namespace, ingress, service, service port, path; any of them may be missing
     options: RouteOptions = RouteOptions()
+    filters: Chain | None = None
 
 
 COMPRESS_TYPES = (

@@ -10,7 +10,11 @@ OWN_CONTROLLER = "causeway.dev/ingress-controller"
 NGINX_CONTROLLER = "k8s.io/ingress-nginx"
 """Accepted as well: clusters that move from ingress-nginx keep their IngressClass as it is."""
 
+NGINX_CLASS, OWN_CLASS = "nginx", "causeway"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+STRICT_ANNOTATION = "causeway.dev/strict"
+"""On an Ingress or its IngressClass, "true": the Ingress specification counts where ingress-nginx departs from it."""
+NGINX_PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULT_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 FindClass = Callable[[str], IngressClass | None]
@@ -21,7 +25,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     controllers: tuple[str, ...] = (OWN_CONTROLLER, NGINX_CONTROLLER)
     """IngressClass.spec.controller values that mean us."""
-    annotation_classes: tuple[str, ...] = ("nginx", "causeway")
+    annotation_classes: tuple[str, ...] = (NGINX_CLASS, OWN_CLASS)
     """Values of the kubernetes.io/ingress.class annotation that mean us."""
     classless: bool = False
     """Serve an Ingress that names no class."""
@@ -55,6 +59,33 @@ def refusal(ingress: Ingress, find: FindClass, defaults: Iterable[IngressClass],
             f"served here: {', '.join(selection.annotation_classes)}"
         )
     return "" if selection.classless else "names no class (spec.ingressClassName)"
+
+
+def is_strict(ingress: Ingress, find: FindClass) -> bool:
+    """Whether the Ingress specification was asked for by name, on the Ingress or on its class."""
+    own = ingress.annotations.get(STRICT_ANNOTATION)
+    if own is not None:
+        return own.strip() == "true"
+    name = ingress.spec.ingress_class_name
+    found = find(name) if name else None
+    return found is not None and found.annotations.get(STRICT_ANNOTATION, "").strip() == "true"
+
+
+def follows_nginx(ingress: Ingress, find: FindClass, selection: Selection) -> bool:
+    """Whether an Ingress was written for ingress-nginx: by its class, or by annotations of that prefix.
+
+    A class of our own controller is new, and gets what the specification says.
+    """
+    if any(key.startswith(NGINX_PREFIX) for key in ingress.annotations):
+        return True
+    name = ingress.spec.ingress_class_name
+    if name:
+        found = find(name)
+        return found.spec.controller != OWN_CONTROLLER if found else name == NGINX_CLASS
+    annotation = ingress.annotations.get(CLASS_ANNOTATION)
+    if annotation:
+        return annotation != OWN_CLASS and (annotation == NGINX_CLASS or not selection.standalone)
+    return not selection.standalone
 
 
 def is_default(found: IngressClass) -> bool:

@@ -16,14 +16,15 @@ from msgspec.structs import replace
 
 from ingress.routes.backends import Around, compile_backend
 from ingress.routes.certificates import BadSecret, read_pair
-from ingress.routes.classes import Selection, refusal
+from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
 from ingress.routes.model import Backend, Certificate, Changes, HostTable, NameAnswer, Route, split_key
 from ingress.routes.rules import Claims, PathClaim, read_claims
-from lb.cluster.objects import EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
+from ingress.routes.treatment import Treatment, Treatments
+from lb.cluster.objects import ConfigMap, EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 
-KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret)
+KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap)
 """What the tables are made of."""
 FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Pod)
 """And in a folder, where nobody makes slices of Pods."""
@@ -58,6 +59,9 @@ class RoutingTable:
         self._routes_to: dict[str, dict[str, list[Route]]] = {}  # backend key -> host -> routes
         self._backends_of: dict[Owner, set[str]] = {}  # Service -> backend keys
         self._secret_hosts: dict[Owner, set[str]] = {}  # Secret -> hosts that ask for it
+        self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
+        self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
+        self._treatments = Treatments({}, store.get)
         self._last_route_id = 0
 
     def update(self, keys: Sequence[Key] | None) -> Changes:
@@ -70,7 +74,16 @@ class RoutingTable:
     def refusal(self, ingress: Ingress) -> str:
         """Why an Ingress is not ours; "" if it is."""
         classes = self.store.all(IngressClass) if self.selection.standalone else ()
-        return refusal(ingress, lambda name: self.store.get(IngressClass, "", name), classes, self.selection)
+        return refusal(ingress, self._class, classes, self.selection)
+
+    def treatment(self, ingress: Ingress) -> Treatment:
+        """What the annotations of an Ingress come to, the ConfigMap being as it is now."""
+        strict = is_strict(ingress, self._class)
+        compat = not strict and follows_nginx(ingress, self._class, self.selection)
+        return self._treatments.of(ingress, compat=compat, strict=strict)
+
+    def _class(self, name: str) -> IngressClass | None:
+        return self.store.get(IngressClass, "", name)
 
     def owners_of(self, host: str) -> list[Claims]:
         """The Ingresses that claim a host, the oldest first."""
@@ -142,6 +155,7 @@ class _Update:
 
     def _dirty(self, key: Key) -> None:
         owner = (key.namespace, key.name)
+        self.ingresses.update(dict.fromkeys(self.table._referrers.get(key, ())))
         if key.kind == Ingress.KIND:
             self.ingresses[owner] = None
         elif key.kind == IngressClass.KIND:
@@ -164,15 +178,21 @@ class _Update:
         before, now = table.claims.pop(owner, None), None
         table.refused.pop(owner, None)
         problems: tuple[Problem, ...] = ()
+        references: frozenset[Key] = frozenset()
         if ingress is not None:
             reason = table.refusal(ingress)
             if reason:
                 table.refused[owner] = reason
                 problems = self._class_problem(ingress, reason)
             else:
-                now = table.claims[owner] = read_claims(ingress)
-                problems = now.problems
+                now = read_claims(ingress, table.treatment(ingress))
+                problems, references = now.problems, now.treatment.references
+                if now.treatment.wishes.refused:
+                    table.refused[owner], now = now.treatment.wishes.refused, None
+                else:
+                    table.claims[owner] = now
         self._problems(Key(Ingress.KIND, *owner), problems)
+        self._refer(owner, references)
         for each, index, dirty in (("hosts", table._by_host, self.hosts), ("tls", table._by_tls_host, self.tls_hosts)):
             old: dict[str, object] = getattr(before, each) if before else {}
             new: dict[str, object] = getattr(now, each) if now else {}
@@ -185,6 +205,17 @@ class _Update:
             self._forget_secret((owner[0], claim.secret), host)
         for host, claim in (now.tls if now else {}).items():
             table._secret_hosts.setdefault((owner[0], claim.secret), set()).add(host)
+
+    def _refer(self, owner: Owner, references: frozenset[Key]) -> None:
+        """Note what the annotations of an Ingress refer to: when that changes, they are read again."""
+        table = self.table
+        before = table._references.pop(owner, frozenset())
+        for key in before - references:
+            _discard(table._referrers, key, owner)
+        for key in references - before:
+            table._referrers.setdefault(key, set()).add(owner)
+        if references:
+            table._references[owner] = references
 
     def _class_problem(self, ingress: Ingress, reason: str) -> tuple[Problem, ...]:
         """In a folder a class that is not there is a slip of the pen; in a cluster it may be anybody's business."""
@@ -321,7 +352,19 @@ def compile_certificate(
 
 
 def _route(host: str, owner: Claims, claim: PathClaim) -> Route:
-    return Route(0, host, claim.path, claim.exact, claim.backend, owner.title, claim.field, claim.default)
+    treatment = owner.treatment
+    return Route(
+        0,
+        host,
+        claim.path,
+        claim.exact,
+        claim.backend,
+        owner.title,
+        claim.field,
+        claim.default,
+        treatment.filters,
+        treatment.options,
+    )
 
 
 def _taken(host: str, owner: Claims, claim: PathClaim, holder: Route) -> Problem:

@@ -4,12 +4,17 @@ Three tables, each replaced entry by entry: hosts (change rarely), backends (the
 certificates. A route names its backend by key, so that an endpoint that comes or goes touches no route.
 """
 
+from typing import Any
+
 import msgspec
 
 from lb.cluster.problems import Problem
 
 Endpoint = tuple[str, int]
 """Address and port of one pod."""
+
+FilterLine = tuple[str, bytes]
+"""Name of a filter (ingress/filters) and its specification in msgpack."""
 
 EVERY_HOST = ""
 """The host table that answers for every host without a table of its own."""
@@ -33,6 +38,10 @@ class Route(msgspec.Struct, frozen=True):
     """Where in that Ingress: "spec.rules[0].http.paths[1]" or "spec.defaultBackend"."""
     default: bool = False
     """A default backend: every other route of the host that matches comes before it."""
+    filters: tuple[FilterLine, ...] = ()
+    """In the order of running."""
+    options: tuple[tuple[str, Any], ...] = ()
+    """Fields of RouteOptions (ingress/proxy/settings.py) that differ from their defaults."""
 
     @property
     def kind(self) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import msgspec
 
 from ingress.routes.model import EVERY_HOST, backend_key
+from ingress.routes.treatment import PLAIN, Treatment
 from lb.cluster.objects import HTTPIngressPath, Ingress, IngressBackend, IngressRule
 from lb.cluster.problems import Problem
 
@@ -54,6 +55,8 @@ class Claims(msgspec.Struct, frozen=True):
     hosts: dict[str, tuple[PathClaim, ...]] = {}
     tls: dict[str, TLSClaim] = {}
     wants_tls: bool = False
+    treatment: Treatment = PLAIN
+    """What its annotations come to."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -66,9 +69,9 @@ class Claims(msgspec.Struct, frozen=True):
         return self.created, self.namespace, self.name
 
 
-def read_claims(ingress: Ingress) -> Claims:
+def read_claims(ingress: Ingress, treatment: Treatment = PLAIN) -> Claims:
     """Read everything an Ingress asks for; what is wrong with it is in `problems`."""
-    return _Reader(ingress).read()
+    return _Reader(ingress, treatment).read()
 
 
 class BadRule(Exception):
@@ -82,11 +85,12 @@ class BadRule(Exception):
 
 
 class _Reader:
-    def __init__(self, ingress: Ingress) -> None:
+    def __init__(self, ingress: Ingress, treatment: Treatment) -> None:
         self.ingress = ingress
+        self.treatment = treatment
         self.hosts: dict[str, list[PathClaim]] = {}
         self.tls: dict[str, TLSClaim] = {}
-        self.problems: list[Problem] = []
+        self.problems: list[Problem] = list(treatment.problems)
 
     def read(self) -> Claims:
         metadata, spec = self.ingress.metadata, self.ingress.spec
@@ -105,6 +109,7 @@ class _Reader:
             hosts={host: tuple(claims) for host, claims in self.hosts.items()},
             tls=self.tls,
             wants_tls=bool(spec.tls),
+            treatment=self.treatment,
             problems=tuple(self.problems),
         )
 

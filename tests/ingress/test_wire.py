@@ -12,7 +12,13 @@ MESSAGES: list[wire.Message] = [
     wire.Update(
         3,
         {"a/b:80": (("10.0.0.1", 80),), "a/c:80": None},
-        {"": (("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),), "x": None},
+        {
+            "": (
+                wire.RouteLine("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),
+                wire.RouteLine("/x", True, "a/b:80", 2, filters=(("closed", b"\x81"),), options={"compress": True}),
+            ),
+            "x": None,
+        },
     ),
     wire.Update(4, certificates={"x": (b"chain", b"key"), "y": None}),
     wire.TicketKeys((b"one", b"two")),
@@ -56,5 +62,8 @@ def test_changes_as_workers_take_them() -> None:
     assert wire.update_of(7, changes) == wire.Update(
         7,
         {"shop/web:80": (("10.0.0.1", 80),), "shop/gone:80": None},
-        {"a.example": (("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),), "gone": None},
+        {
+            "a.example": (wire.RouteLine("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),),
+            "gone": None,
+        },
     )

@@ -18,20 +18,26 @@ from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
 
 GROUPS: tuple[ModuleType, ...] = ()
+KNOWN: frozenset[str] = frozenset({"strict"}.union(*(group.NAMES for group in GROUPS)))
+"""Every annotation there is; "strict" is read with the class."""
 
-__all__ = ["GROUPS", "PREFIXES", "Find", "Reader", "Risk", "Wishes", "read_annotations"]
+__all__ = ["GROUPS", "KNOWN", "PREFIXES", "Find", "Reader", "Risk", "Wishes", "read_annotations"]
 
 
 def read_annotations(
-    ingress: Ingress, config: Mapping[str, str], find: Find, *, prefixes: tuple[str, ...] = PREFIXES
+    ingress: Ingress,
+    config: Mapping[str, str],
+    find: Find,
+    *,
+    prefixes: tuple[str, ...] = PREFIXES,
+    compat: bool = True,
 ) -> tuple[Wishes, list[Problem], set[Key]]:
     """What the annotations ask for, what is wrong with them, and the objects they refer to."""
-    reader = Reader(ingress, config, find, prefixes=prefixes)
+    reader = Reader(ingress, config, find, prefixes=prefixes, compat=compat)
     wishes = Wishes()
     for group in GROUPS:
         group.read(reader, wishes)
-    known = {name for group in GROUPS for name in group.NAMES}
     for name in reader.names:
-        if name not in known:
+        if name not in KNOWN:
             reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect")
     return wishes, reader.problems, reader.references

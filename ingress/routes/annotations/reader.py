@@ -33,10 +33,19 @@ class Reader:
     """
 
     def __init__(
-        self, ingress: Ingress, config: Mapping[str, str], find: Find, *, prefixes: tuple[str, ...] = PREFIXES
+        self,
+        ingress: Ingress,
+        config: Mapping[str, str],
+        find: Find,
+        *,
+        prefixes: tuple[str, ...] = PREFIXES,
+        compat: bool = True,
     ) -> None:
         self.ingress = ingress
         self.config = config
+        self.compat = compat
+        """Where ingress-nginx departs from the Ingress specification, it is followed. An Ingress without annotations
+        of ours is read for all such: then look at nothing else of it than whether `spec.tls` is empty."""
         self.problems: list[Problem] = []
         self.references: set[Key] = set()
         """Secrets, ConfigMaps and Services whose change changes what the annotations mean; also missing ones."""

@@ -1,0 +1,62 @@
+"""What a worker offers its filters: time, threads, tasks, requests of its own."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ingress.filters.api import Answer, FetchFailed, Fields
+
+log = logging.getLogger(__name__)
+
+THREADS = 4
+"""Password hashes and the like, side by side; more would take the core from the loop."""
+
+
+class WorkerTools:
+    """The `Tools` of ingress/filters/api.py."""
+
+    def __init__(self) -> None:
+        self._threads: ThreadPoolExecutor | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        fields: Fields = (),
+        body: bytes = b"",
+        timeout_seconds: float = 60.0,
+        limit_bytes: int = 65536,
+    ) -> Answer:
+        raise FetchFailed(f"{url}: this worker makes no requests of its own")
+
+    async def in_thread(self, work: Callable[[], Any]) -> Any:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(THREADS, "filter")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def spawn(self, work: Awaitable[object], what: str) -> None:
+        task = asyncio.get_running_loop().create_task(_logged(work, what))
+        self._tasks.add(task)  # the loop alone would let it be collected
+        task.add_done_callback(self._tasks.discard)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def wall(self) -> float:
+        return time.time()
+
+    def draw(self) -> float:
+        return random.random()
+
+
+async def _logged(work: Awaitable[object], what: str) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("%s has failed", what)
