@@ -11,7 +11,7 @@ DEBIAN := build-essential libssl-dev zlib1g-dev libbrotli-dev libzstd-dev python
 	iproute2 nftables netbase conntrack iputils-ping iputils-arping tcpdump curl procps openssl
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format e2e bench bench-full clean
+.PHONY: help venv demo test sanitize lint format e2e bench bench-full clean
 
 help:  ## print this
 	@awk -F ':.*##' '/^[a-z0-9-]+:.*##/ {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: venv  ## a cluster in network namespaces with the whole path working (root
 
 test: venv  ## the test suite; what needs root is skipped with the reason for an ordinary user
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+sanitize: venv  ## the tests of the data plane once more, over a build with AddressSanitizer and UndefinedBehaviorSanitizer
+	$(BIN)/python -m tests.sanitized tests/ingress --ignore tests/ingress/test_publish.py -q $(PYTEST_FLAGS)
 
 lint: venv  ## ruff and mypy, both strict
 	$(BIN)/ruff check .

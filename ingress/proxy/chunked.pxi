@@ -18,8 +18,10 @@ cdef struct Chunked:
 cdef inline bint chunk_size_octet(Chunked* c, u8 octet) noexcept nogil:
     if HEX[octet] >= 0:
         c.used += 1
+        if c.used > SIZE_DIGITS_MAX:
+            return False
         c.left = c.left * 16 + HEX[octet]
-        return c.used <= SIZE_DIGITS_MAX
+        return True
     if c.used == 0:
         return False
     if octet == c'\r':

@@ -147,10 +147,10 @@ cdef int read_content_length(const u8* b, Field* f, Head* h) noexcept nogil:
         value = 0
         digits = 0
         while i < end and c'0' <= b[i] <= c'9':
-            value = value * 10 + (b[i] - c'0')
             digits += 1
             if digits > 18:
                 return -1
+            value = value * 10 + (b[i] - c'0')
             i += 1
         if digits == 0:
             return -1
