@@ -22,8 +22,8 @@ SANITIZERS = (
     "-fno-sanitize-recover=undefined",
     "-fno-sanitize=alignment,nonnull-attribute",
 )
-"""Unaligned loads are what the wide scans of heads are made of, on a processor that has them; and nothing is copied
-from nowhere in many places: memcpy(p, NULL, 0), which every C library takes and C23's successor allows."""
+"""Unaligned loads are what the wide scans of heads are made of, on a processor that has them; and memcpy(p, NULL, 0),
+which copies nothing from nowhere, is taken by every C library."""
 
 
 def plant(tree: Path) -> None:
@@ -44,11 +44,9 @@ def compile_engine(tree: Path, compiler: tuple[str, ...], flags: tuple[str, ...]
     source = TOP / ENGINE / "engine.c"
     target = tree / ENGINE / f"engine{sysconfig.get_config_var('EXT_SUFFIX')}"
     include = sysconfig.get_paths()["include"]
-    subprocess.run(
-        [*compiler, "-shared", "-fPIC", "-O1", "-g1", "-fno-omit-frame-pointer", *flags, f"-I{include}", str(source)]
-        + ["-o", str(target), *(f"-l{name}" for name in LIBRARIES)],
-        check=True,
-    )
+    common = ("-shared", "-fPIC", "-O1", "-g1", "-fno-omit-frame-pointer", f"-I{include}")
+    libraries = (f"-l{name}" for name in LIBRARIES)
+    subprocess.run([*compiler, *common, *flags, str(source), "-o", str(target), *libraries], check=True)
 
 
 def environment(tree: Path) -> dict[str, str]:
