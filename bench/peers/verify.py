@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import socket
 import ssl
 import time
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ def verify(peer: Peer) -> None:
     if peer.name != "floor":
         _check_fields(peer)
         _check_unknown_host(peer)
+    if peer.work.tls:
+        _check_handshake(peer)
 
 
 def _await_answer(peer: Peer, host: str) -> None:
@@ -95,12 +98,29 @@ def _check_unknown_host(peer: Peer) -> None:
         raise PeerFailed(f"{peer.name} answers an unknown host with {status} instead of 404")
 
 
+def _check_handshake(peer: Peer) -> None:
+    """TLS 1.3, and tickets, by which clients can resume their sessions: making one costs a part of a handshake."""
+    with (
+        socket.create_connection(("127.0.0.1", peer.port), timeout=5) as plain,
+        _unverified().wrap_socket(plain, server_hostname=HOST) as stream,
+    ):
+        stream.sendall(f"GET {_routed(peer, 'x')} HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        stream.recv(1)  # tickets come before the answer
+        resumable = stream.session is not None and stream.session.has_ticket
+        if (stream.version(), resumable) != ("TLSv1.3", True):
+            raise PeerFailed(f"{peer.name} speaks {stream.version()}, and sessions resumable: {resumable}")
+
+
+def _unverified() -> ssl.SSLContext:
+    made = ssl.create_default_context()
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    return made
+
+
 def _ask(peer: Peer, request: Request) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=5)
     if peer.work.tls:
-        unverified = ssl.create_default_context()
-        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection("127.0.0.1", peer.port, timeout=5, context=unverified)
+        connection = http.client.HTTPSConnection("127.0.0.1", peer.port, timeout=5, context=_unverified())
     with contextlib.closing(connection):
         body = b"x" * request.body_bytes or request.body.encode() or None
         connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)

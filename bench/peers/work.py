@@ -112,7 +112,9 @@ WORKS = (
     Work("body-1m", "answers of 1 MiB; nginx with large buffers", sized(BIG), connections=16, buffers="large"),
     Work("body-1m-default", "answers of 1 MiB; nginx as it comes", sized(BIG), connections=16),
     Work("tls-keep-alive", "TLS 1.3, connections kept", (small(),), tls=True),
-    Work("tls-handshakes", "TLS 1.3, a full handshake for each request", (small(),), tls=True, keep_alive=False),
+    Work(
+        "tls-handshakes", "TLS 1.3, a full handshake for each request, tickets", (small(),), tls=True, keep_alive=False
+    ),
     Work("websocket", "messages of 100 bytes to an echo, connections upgraded once", MESSAGES, websocket=True),
     Work("hosts-20", "20 hosts with 10 paths each", many_hosts(20), prefixes=TEN_PREFIXES),
     Work("hosts-10000", "10,000 hosts with 10 paths each", many_hosts(10_000), hosts=10_000, prefixes=TEN_PREFIXES),

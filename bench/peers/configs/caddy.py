@@ -32,7 +32,6 @@ def config(work: Work, place: Place) -> str:
         server["tls_connection_policies"] = [{"protocol_min": "tls1.3"}]
         apps["tls"] = {
             "certificates": {"load_files": [{"certificate": place.certificate, "key": place.key}]},
-            "session_tickets": {"disabled": True},
         }
     log = {"writer": {"output": "file", "filename": f"{place.folder}/access.log", "roll": False}}
     access = {**log, "include": ["http.log.access"]}

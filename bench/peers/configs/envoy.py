@@ -43,8 +43,6 @@ def _tls(place: Place) -> dict[str, Any]:
     certificate = {"certificate_chain": {"filename": place.certificate}, "private_key": {"filename": place.key}}
     return {
         "@type": _TLS,
-        "disable_stateless_session_resumption": True,
-        "disable_stateful_session_resumption": True,
         "common_tls_context": {
             "tls_certificates": [certificate],
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},

@@ -7,14 +7,12 @@ from bench.peers.work import Work
 def config(work: Work, place: Place) -> str:
     bind = f"bind 127.0.0.1:{place.port} backlog 8192"
     if work.tls:
-        bind += f" ssl crt {place.folder}/pair.pem ssl-min-ver TLSv1.3 no-tls-tickets"
-    session = "tune.ssl.cachesize 0" if work.tls else ""
+        bind += f" ssl crt {place.folder}/pair.pem ssl-min-ver TLSv1.3"
     return f"""
 global
   nbthread 1
   maxconn 4096
   log {place.folder}/log.sock len 2048 format raw local0
-  {session}
 defaults
   mode http
   log global

@@ -13,7 +13,7 @@ LOG_FORMAT = (
 def config(work: Work, place: Place) -> str:
     listen = f"listen 127.0.0.1:{place.port}{' ssl' if work.tls else ''} backlog=8192;"
     tls = f"ssl_certificate {place.certificate}; ssl_certificate_key {place.key};" if work.tls else ""
-    session = "ssl_session_cache off; ssl_session_tickets off; ssl_protocols TLSv1.3;" if work.tls else ""
+    session = "ssl_protocols TLSv1.3;" if work.tls else ""
     buffers = (
         "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 128k;" if work.buffers == "large" else ""
     )
