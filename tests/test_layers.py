@@ -57,6 +57,8 @@ PURE = (
     "ingress/routes/annotations/reader.py",
     "ingress/routes/annotations/wishes.py",
     "ingress/filters/api.py",
+    "ingress/filters/origin.py",
+    "ingress/filters/patterns.py",
     "ingress/filters/variables.py",
     "ingress/crashes.py",
     "causeway/hops.py",

@@ -13,6 +13,15 @@ _VARIABLE = re.compile(r"\$(?:\{([0-9A-Za-z_]*)\}|([1-9]|[A-Za-z_][0-9A-Za-z_]*|
 _LABELS = ("namespace", "ingress_name", "service_name", "service_port", "location_path")
 
 
+def _octets(text: str) -> str:
+    """What was decoded as UTF-8, as the octets it is made of."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _uri(request: Request) -> str:
+    return _octets(request.path)
+
+
 def _label(number: int) -> Piece:
     return lambda request: request.labels[number] if number < len(request.labels) else ""
 
@@ -31,7 +40,7 @@ VARIABLES: dict[str, Piece] = {
     "binary_remote_addr": lambda request: request.client,
     "content_length": _length,
     "content_type": lambda request: request.field("content-type") or "",
-    "document_uri": lambda request: request.path,
+    "document_uri": _uri,
     "escaped_request_uri": lambda request: quote(request.target.encode("latin-1"), safe=""),
     "host": lambda request: request.host,
     "http_host": lambda request: request.field("host") or request.authority,
@@ -55,7 +64,7 @@ VARIABLES: dict[str, Piece] = {
     "server_protocol": lambda request: request.version,
     "ssl_server_name": lambda request: request.server_name,
     "the_real_ip": lambda request: request.client,
-    "uri": lambda request: request.path,
+    "uri": _uri,
     **{name: _label(number) for number, name in enumerate(_LABELS)},
 }
 """Those without a name of the client's in them. What a request has none of is the empty text."""
@@ -68,7 +77,9 @@ class Template:
     "$" that is not one (as in nginx).
     """
 
-    def __init__(self, pieces: tuple[str | Piece, ...], names: tuple[str, ...]) -> None:
+    def __init__(self, text: str, pieces: tuple[str | Piece, ...], names: tuple[str, ...]) -> None:
+        self.text = text
+        """As it was parsed, in latin-1."""
         self.names = names
         """The variables, in order."""
         self._pieces = pieces
@@ -76,6 +87,7 @@ class Template:
     @classmethod
     def parse(cls, text: str) -> "Template":
         """Raises ValueError for an unknown variable."""
+        text = _octets(text)
         pieces: list[str | Piece] = []
         names = []
         at = 0
@@ -88,7 +100,7 @@ class Template:
             at = found.end()
         if at < len(text):
             pieces.append(text[at:])
-        return cls(tuple(pieces), tuple(names))
+        return cls(text, tuple(pieces), tuple(names))
 
     @property
     def constant(self) -> bool:
@@ -96,10 +108,18 @@ class Template:
         return not self.names
 
     def render(self, request: Request, change: Callable[[str], str] | None = None) -> str:
-        """change: applied to each variable's value, such as to escape it."""
+        """Latin-1, as all text of requests. change: applied to each variable's value, such as to escape it."""
         if change is None:
             return "".join([each if isinstance(each, str) else each(request) for each in self._pieces])
         return "".join([each if isinstance(each, str) else change(each(request)) for each in self._pieces])
+
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def for_field(value: str) -> str:
+    """Without what no field may hold: a decoded path may have line ends in it."""
+    return _CONTROLS.sub("", value) if _CONTROLS.search(value) else value
 
 
 def _piece(name: str) -> Piece:
@@ -107,7 +127,7 @@ def _piece(name: str) -> Piece:
         return VARIABLES[name]
     if len(name) == 1 and name in "123456789":
         number = int(name)
-        return lambda request: (request.captures[number] or "") if number < len(request.captures) else ""
+        return lambda request: _octets(request.captures[number] or "") if number < len(request.captures) else ""
     lower = name.lower()
     for prefix, make in (("http_", _field), ("cookie_", _cookie), ("arg_", _argument)):
         if lower.startswith(prefix) and len(name) > len(prefix):

@@ -3,7 +3,7 @@
 import pytest
 
 from ingress.filters.api import Request
-from ingress.filters.variables import Template
+from ingress.filters.variables import Template, for_field
 from tests.ingress.filters.asked import Asked
 
 REQUEST = Asked(
@@ -57,6 +57,16 @@ def test_unknown_variables_are_refused(text: str) -> None:
 
 def test_values_may_be_changed_but_not_the_text() -> None:
     assert Template.parse("a/$1").render(REQUEST, lambda value: value.replace(" ", "+")) == "a/a+b"
+
+
+def test_everything_is_latin_1() -> None:
+    request = Asked(path="/caf\u00e9\udcff", captures=("", "\u20ac"))
+    assert Template.parse("\u00fc$uri $1").render(request).encode("latin-1") == b"\xc3\xbc/caf\xc3\xa9\xff \xe2\x82\xac"
+
+
+@pytest.mark.parametrize(("value", "wanted"), [("plain\tx", "plain\tx"), ("a\r\nb", "ab"), ("\0\x7f", "")])
+def test_no_field_gets_line_ends(value: str, wanted: str) -> None:
+    assert for_field(value) == wanted
 
 
 def test_what_is_constant() -> None:
