@@ -223,7 +223,7 @@ cdef bint arrive(Conn* c) noexcept:
         c.lowat = False
         setsockopt(c.fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one))
     c.progress = 0
-    if c.tls and not tls_begin(c):
+    if c.peer.tls and not tls_begin(c):
         conn_close(c)
         return False
     return True
@@ -246,11 +246,11 @@ cdef void take_header(Conn* c, const ProxyHeader* header) noexcept:
     """Believe what a load balancer says of its client, if it is one of ours."""
     if not header.told or not c.proxy_trusted:
         return
-    c.address_n = <u8>address_text(header.source, c.address)
-    c.peer_port = header.source_port
-    c.port = header.port
-    c.secure = header.port == 443      # TLS has ended at the balancer
-    c.trusted = in_ranges(&c.k.trusted, header.source)
+    c.peer.address_n = <u8>address_text(header.source, c.peer.address)
+    c.peer.port = header.source_port
+    c.peer.own_port = header.port
+    c.peer.secure = header.port == 443      # TLS has ended at the balancer
+    c.peer.trusted = in_ranges(&c.k.trusted, header.source)
 
 
 cdef bint take_hello(Conn* c, int n) noexcept:

@@ -15,6 +15,7 @@ AUTH_MODES = {"on": AUTH_ON, "optional": AUTH_OPTIONAL, "optional_no_ca": AUTH_O
 # What a connection was asked for and how it answered.
 cdef struct ClientAuth:
     void* owner               # HostAuth, held
+    SSL* ssl
     int status                # of requests that need it; 0: good
     u8* text                  # the fields endpoints get
     int text_n
@@ -100,15 +101,16 @@ cdef int accept_any(int good, X509_STORE_CTX* chain) noexcept nogil:
 cdef void ask_certificate(SSL* ssl, HostAuth host) noexcept:
     """In a handshake that has just told its name."""
     cdef Conn* c = <Conn*>SSL_get_app_data(ssl)
-    if c == NULL or c.auth != NULL:
+    if c == NULL or c.peer.auth != NULL:
         return
-    c.auth = <ClientAuth*>calloc(1, sizeof(ClientAuth))
-    if c.auth == NULL:
+    c.peer.auth = <ClientAuth*>calloc(1, sizeof(ClientAuth))
+    if c.peer.auth == NULL:
         c.k.counters.no_memory += 1
         return
     Py_INCREF(host)
-    c.auth.owner = <void*>host
-    c.auth.status = -1
+    c.peer.auth.owner = <void*>host
+    c.peer.auth.ssl = ssl
+    c.peer.auth.status = -1
     SSL_set_verify(ssl, SSL_VERIFY_PEER, accept_any)
     SSL_set_verify_depth(ssl, host.depth)
     if host.store != NULL:
@@ -119,49 +121,49 @@ cdef void ask_certificate(SSL* ssl, HostAuth host) noexcept:
 
 
 cdef void auth_end(Conn* c) noexcept:
-    Py_DECREF(<object>c.auth.owner)
-    free(c.auth.text)
-    free(c.auth)
-    c.auth = NULL
+    Py_DECREF(<object>c.peer.auth.owner)
+    free(c.peer.auth.text)
+    free(c.peer.auth)
+    c.peer.auth = NULL
 
 
 cdef int auth_status(Exchange* x, const u8* p, const Target* t) noexcept:
     """0 if the request's host has from its client what it asks for, else the status to answer with."""
     cdef u8 name[HOST_MAX + 1]
-    cdef Conn* c = x.down
+    cdef ClientAuth* auth = x.peer.auth
     cdef int n = lookup_host(p, <Target*>t, name)
-    cdef HostAuth wanted = (<Certificates>c.k.certificates).auth_of((<const char*>name)[:n])
+    cdef HostAuth wanted = (<Certificates>x.k.certificates).auth_of((<const char*>name)[:n])
     if wanted is None:
         return 0
-    if c.auth == NULL or (<HostAuth>c.auth.owner).id != wanted.id:
+    if auth == NULL or (<HostAuth>auth.owner).id != wanted.id:
         return 421
-    if c.auth.status < 0:
-        judge(c, wanted)
-    x.verified = c.auth.status == 0
-    return c.auth.status
+    if auth.status < 0:
+        judge(x.k, auth, wanted)
+    x.verified = auth.status == 0
+    return auth.status
 
 
-cdef void judge(Conn* c, HostAuth host) noexcept:
+cdef void judge(Core* k, ClientAuth* auth, HostAuth host) noexcept:
     """Once for a connection: its verdict, and the fields that tell endpoints of it."""
-    cdef X509* certificate = SSL_get_peer_certificate(c.ssl)
-    cdef long verdict = SSL_get_verify_result(c.ssl)
+    cdef X509* certificate = SSL_get_peer_certificate(auth.ssl)
+    cdef long verdict = SSL_get_verify_result(auth.ssl)
     cdef Writer w = writer(<u8*>malloc(AUTH_TEXT), AUTH_TEXT)
     if w.p == NULL:
         w.capacity = 0
-        c.k.counters.no_memory += 1
-    c.auth.status = 0
+        k.counters.no_memory += 1
+    auth.status = 0
     put_text(&w, b"ssl-client-verify: ")
     if certificate == NULL:
         put_text(&w, b"NONE")
         if host.mode == AUTH_ON:
-            c.auth.status = NO_CERTIFICATE
+            auth.status = NO_CERTIFICATE
     elif verdict == X509_V_OK:
         put_text(&w, b"SUCCESS")
     else:
         put_text(&w, b"FAILED:")
         put_text(&w, X509_verify_cert_error_string(verdict))
         if host.mode != AUTH_OPTIONAL_NO_CA or not is_unknown_issuer(verdict):
-            c.auth.status = BAD_CERTIFICATE
+            auth.status = BAD_CERTIFICATE
     put_text(&w, b"\r\n")
     if certificate != NULL:
         put_name(&w, b"ssl-client-subject-dn: ", X509_get_subject_name(certificate))
@@ -170,11 +172,11 @@ cdef void judge(Conn* c, HostAuth host) noexcept:
             put_certificate(&w, certificate)
         X509_free(certificate)
     if w.full:
-        c.auth.status = BAD_CERTIFICATE     # longer than anybody's: endpoints must not get half of it
-    c.auth.text = w.p
-    c.auth.text_n = w.n
+        auth.status = BAD_CERTIFICATE     # longer than anybody's: endpoints must not get half of it
+    auth.text = w.p
+    auth.text_n = w.n
     if w.p != NULL and w.n:
-        c.auth.text = <u8*>realloc(w.p, w.n)
+        auth.text = <u8*>realloc(w.p, w.n)
 
 
 cdef bint is_unknown_issuer(long verdict) noexcept nogil:

@@ -95,7 +95,7 @@ cdef void conn_close(Conn* c) noexcept:
         return
     if c.ssl != NULL:
         tls_end(c)
-    if c.auth != NULL:
+    if c.peer.auth != NULL:
         auth_end(c)
     close_fd(c.fd)
     c.fd = -1
@@ -225,7 +225,7 @@ cdef void pool_take(Conn* u) noexcept:
 cdef void pool_put(Conn* u) noexcept:
     """Keep for the next request; last in, first out, so that a quiet endpoint's surplus times out."""
     cdef Endpoint* e = u.endpoint
-    if (e.members == 0 or (e.transport != NULL and e.transport.proxy) or u.served >= <uint32_t>u.k.o.requests_per_connection
+    if (e.members == 0 or (e.transport != NULL and e.transport.proxy) or u.peer.served >= <uint32_t>u.k.o.requests_per_connection
             or u.k.o.idle_per_endpoint == 0):
         conn_close(u)
         return

@@ -22,6 +22,18 @@ cdef enum:
     NAME_MAX = 300           # "namespace-service-port" with all parts at their longest
     LOG_ID_MAX = 128
 
+# The other end of a connection, as far as routes, filters, fields and log lines may know it.
+cdef struct Peer:
+    ClientAuth* auth         # what its TLS client was asked for; NULL: nothing
+    uint32_t served          # its requests so far
+    uint16_t port
+    uint16_t own_port        # that it has connected to
+    u8 tls
+    u8 secure                # TLS has ended before us
+    u8 trusted               # what its requests say of their client is believed
+    u8 address_n
+    u8 address[ADDRESS_TEXT]
+
 # One non-blocking socket of the epoll set.
 cdef struct Conn:
     Core* k
@@ -35,23 +47,18 @@ cdef struct Conn:
     Endpoint* endpoint
     SSL* ssl
     Conn* ready_next         # TLS connections with octets left to read
-    ClientAuth* auth         # what its TLS client was asked for; NULL: nothing
     Buffer inbox             # come too early: part of a head, pipelined requests
     Buffer outbox            # could not be sent yet
     int fd
     uint32_t mask
     uint32_t deadline        # tick; 0: none
     int slot                 # of the wheel; -1: not in it
-    uint32_t served
     uint32_t born            # tick
     uint32_t progress        # octets moved since the running time-out was last put off
-    uint16_t port            # clients and listeners
-    uint16_t peer_port
+    Peer peer                # clients and listeners
     u8 kind
     u8 timer
-    u8 address_n
     u8 in_epoll
-    u8 tls
     u8 handshaking
     u8 write_wants_read      # TLS: what the library waits for is not what we asked for
     u8 read_wants_write
@@ -66,10 +73,6 @@ cdef struct Conn:
     u8 arriving              # AWAIT_PROXY, AWAIT_HELLO: what a client's first octets, or a listener's clients', are looked at for
     u8 lowat                 # SO_RCVLOWAT is set
     u8 proxy_trusted         # what a PROXY header says is believed
-    u8 trusted               # what its requests say of their client is believed
-    u8 secure                # TLS has ended before us
-    u8 raw                   # no HTTP: handed through
-    u8 address[ADDRESS_TEXT]
 
 cdef enum BodyMode:
     B_DONE, B_LENGTH, B_CHUNKED, B_UNTIL_CLOSE, B_TUNNEL, B_HEAD
@@ -93,10 +96,11 @@ cdef struct Spool:
     int64_t sent             # of the file
     bint chunked
 
-# One request and its response. Which connection carries it is known only to `down` and `up`.
+# One request and its response.
 cdef struct Exchange:
     Core* k
-    Conn* down
+    Conn* down               # what carries it: carrier.pxi's alone
+    Peer* peer               # who asks
     Conn* up
     Exchange* next_spare
     Backend* backend
@@ -130,6 +134,7 @@ cdef struct Exchange:
     u8 accepts               # the coding a compressed response would have
     u8 vary                  # the response depends on it
     u8 over
+    u8 raw                   # no HTTP: handed through
     u8 verified              # endpoints are told of the client's certificate
     u8 client_n
     u8 client[ADDRESS_TEXT]  # behind trusted proxies; none: the connection's own

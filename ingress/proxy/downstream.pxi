@@ -23,7 +23,7 @@ cdef void client_settle(Conn* c) noexcept:
     elif x == NULL:
         if timer == T_NONE and not c.eof:
             mask |= EPOLLIN
-            timer = T_HEAD if held(&c.inbox) or c.handshaking or c.served == 0 else T_IDLE
+            timer = T_HEAD if held(&c.inbox) or c.handshaking or c.peer.served == 0 else T_IDLE
             ticks = o.drain_idle if c.k.draining else o.client_head if timer == T_HEAD else o.client_idle
             if c.arriving & AWAIT_PROXY:
                 ticks = min(ticks, o.proxy_header)
@@ -171,6 +171,25 @@ cdef void client_next(Conn* c) noexcept:
         free(inbox.p)
 
 
+cdef void client_cut(Conn* c) noexcept:
+    """A response has ended without its rest."""
+    c.closing = CLOSE
+    if held(&c.outbox):
+        client_settle(c)
+    else:
+        conn_close(c)
+
+
+cdef void client_switched(Conn* c) noexcept:
+    """What the client has sent ahead of the switch belongs to the other protocol."""
+    cdef Buffer inbox = c.inbox
+    if held(&inbox) == 0:
+        return
+    memset(&c.inbox, 0, sizeof(Buffer))
+    request_body(c.x, inbox.p + inbox.start, held(&inbox))
+    free(inbox.p)
+
+
 cdef void client_finish(Conn* c) noexcept:
     """Nothing more is answered. The client may still be sending: a reset would take the last answer from it."""
     if held(&c.outbox):
@@ -179,7 +198,7 @@ cdef void client_finish(Conn* c) noexcept:
     if c.eof or c.lingering:
         conn_close(c)
         return
-    if c.served == 0 or held(&c.inbox) or c.closing == LINGER:
+    if c.peer.served == 0 or held(&c.inbox) or c.closing == LINGER:
         if c.ssl != NULL and not c.handshaking:
             SSL_shutdown(c.ssl)
         shutdown(c.fd, SHUT_WR)
@@ -241,8 +260,7 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
     else:
         status = -read_target(p, h, &t)
     if status:
-        c.closing = LINGER
-        reply(c, NULL, status)
+        refuse(c, status)
         return 0
     if length == NEED_MORE:
         return 0
@@ -250,36 +268,34 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
     if x == NULL:
         conn_close(c)
         return 0
-    c.served += 1
+    c.peer.served += 1
     return length + exchange_begin(x, p, n, h, &t)
 
 
 cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     """Route the request and send it on: how many octets after its head were taken."""
-    cdef Conn* c = x.down
     cdef int body_n = 0, content_n = 0, status
     note_request(x, p, h)
     log_request(x, p, h, t)
-    if h.close or c.k.draining:
-        c.closing = CLOSE
+    if h.close or x.k.draining:
+        carrier_last(x, CLOSE)
     if h.content_length > 0:
         x.request.mode = B_LENGTH
         x.request.left = h.content_length
     elif h.chunked:
         x.request.mode = B_CHUNKED
-    status = auth_status(x, p, t) if c.tls and (<Certificates>x.k.certificates).auths else 0
+    status = auth_status(x, p, t) if x.peer.tls and (<Certificates>x.k.certificates).auths else 0
     if status == 0:
         status = find_route(x, p, h, t)
     if x.request.mode != B_DONE:
         if (x.options & BUFFER_REQUEST and (h.chunked or h.content_length > n - h.length)
                 and not (x.body_limit and h.content_length > x.body_limit)
                 and not spool_begin(x, h, n > h.length)):
-            client_gone(c)
+            exchange_gone(x)
             return 0
         body_n = body_feed(&x.request, p + h.length, n - h.length, p + h.length if x.spooling else NULL, &content_n)
         if body_n < 0:
-            c.closing = LINGER
-            reply(c, x, 400)
+            reply(x, 400)
             return 0
     x.octets_in = h.length + body_n
     if status == 0 and x.body_limit and (h.content_length > x.body_limit or over_limit(x)):
@@ -296,9 +312,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
         elif not spool_end(x):
             status = 500
     if status:
-        if x.request.mode != B_DONE:
-            c.closing = LINGER
-        reply(c, x, status)
+        reply(x, status)
         return body_n
     exchange_connect(x, 502)
     return body_n
@@ -309,7 +323,7 @@ cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
     cdef const u8* m = p + h.method.at
     cdef int n = h.method.n
     x.minor = <u8>h.minor
-    if x.down.trusted and x.k.o.real_ip:
+    if x.peer.trusted and x.k.o.real_ip:
         find_client(x, p, h)
     x.is_head = method_is(m, n, b"HEAD")
     x.repeatable = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
@@ -368,15 +382,15 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
     cdef Writer w
     cdef int spare = 1024    # the fields we add, without what is copied from the head
     cdef int size = h.length + 3 * t.authority.n + body_n + spare
-    if x.down.trusted:
+    if x.peer.trusted:
         size += 2 * h.length    # lists are repeated, under other names
     if x.verified:
-        size += x.down.auth.text_n
+        size += x.peer.auth.text_n
     w = writer(<u8*>malloc(size), size)
     if w.p == NULL:
         x.k.counters.no_memory += 1
         return False
-    put_request(&w, x.down, x, p, h, t)
+    put_request(&w, x, p, h, t)
     put(&w, p + h.length, body_n)
     x.head = w.p
     x.head_n = w.n
@@ -387,7 +401,6 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
 
 cdef void request_body(Exchange* x, u8* p, int n) noexcept:
     """More of the body in work, or of a switched protocol; what follows it is the next request."""
-    cdef Conn* c = x.down
     cdef Conn* u = x.up
     cdef int used
     if x.spooling:
@@ -395,19 +408,19 @@ cdef void request_body(Exchange* x, u8* p, int n) noexcept:
         return
     used = body_feed(&x.request, p, n, NULL, NULL)
     if used < 0 or over_limit(x):
-        c.closing = LINGER
+        carrier_last(x, LINGER)
         if x.responding:
             exchange_cut(x)
         else:
-            reply(c, x, 400 if used < 0 else 413)
+            reply(x, 400 if used < 0 else 413)
         return
-    if used < n and not client_keep(c, p + used, n - used):
+    if used < n and not carrier_keep(x, p + used, n - used):
         return
     if not conn_send(u, p, used):
         upstream_lost(u, 502)
         return
     upstream_settle(u)
-    client_settle(c)
+    carrier_settle(x)
 
 
 cdef void client_writable(Conn* c) noexcept:

@@ -44,6 +44,7 @@ include "tls_conn.pxi"
 include "arrival.pxi"
 include "passthrough.pxi"
 include "forwarding.pxi"
+include "carrier.pxi"
 include "rewrite.pxi"
 include "replies.pxi"
 include "compression.pxi"
@@ -148,8 +149,8 @@ cdef class Engine:
         l = conn_new(self.k, own, LISTENER)
         if l == NULL:
             raise MemoryError()
-        l.tls = bool(tls)
-        l.port = port
+        l.peer.tls = bool(tls)
+        l.peer.own_port = port
         l.arriving = (AWAIT_PROXY if proxy_protocol else 0) | (AWAIT_HELLO if tls and passthrough else 0)
         watch(l, EPOLLIN)
 

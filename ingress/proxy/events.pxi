@@ -31,21 +31,21 @@ cdef void client_new(Conn* l, int fd, sockaddr_storage* address) noexcept:
     cdef const u8* six
     if c == NULL:
         return
-    c.port = l.port
-    c.tls = l.tls
+    c.peer.own_port = l.peer.own_port
+    c.peer.tls = l.peer.tls
     if l.arriving or l.k.trusted.n:
         client_known(c, l, address)
     if address.ss_family == AF_INET6:
         six = (<sockaddr_in6*>address).sin6_addr.s6_addr
         source = six
         if is_mapped(six):     # an IPv4 client of a dual-stack listener
-            inet_ntop(AF_INET, six + 12, <char*>c.address, ADDRESS_TEXT)
+            inet_ntop(AF_INET, six + 12, <char*>c.peer.address, ADDRESS_TEXT)
             source = NULL
     if source != NULL:
-        inet_ntop(address.ss_family, source, <char*>c.address, ADDRESS_TEXT)
-    c.address_n = <u8>strlen(<char*>c.address)
-    c.peer_port = ntohs((<sockaddr_in*>address).sin_port)    # at the same place in both families
-    if c.tls and not c.arriving and not tls_begin(c):
+        inet_ntop(address.ss_family, source, <char*>c.peer.address, ADDRESS_TEXT)
+    c.peer.address_n = <u8>strlen(<char*>c.peer.address)
+    c.peer.port = ntohs((<sockaddr_in*>address).sin_port)    # at the same place in both families
+    if c.peer.tls and not c.arriving and not tls_begin(c):
         conn_close(c)
         return
     client_settle(c)
@@ -55,7 +55,7 @@ cdef void client_known(Conn* c, Conn* l, const sockaddr_storage* address) noexce
     """What is to be looked at before the client's TLS or HTTP, and what of it is believed."""
     cdef u8 octets[16]
     address_of(address, octets)
-    c.trusted = in_ranges(&c.k.trusted, octets)
+    c.peer.trusted = in_ranges(&c.k.trusted, octets)
     c.proxy_trusted = in_ranges(&c.k.proxies, octets)
     c.arriving = l.arriving
     if c.arriving & AWAIT_HELLO and not (<Engine>c.k.engine).passthrough:
@@ -111,12 +111,10 @@ cdef void expired(Conn* c) noexcept:
         probe(c)
     elif c.timer == T_HEAD and held(&c.inbox) and not c.handshaking:
         c.k.counters.client_timeouts += 1
-        c.closing = LINGER
-        reply(c, NULL, 408)
+        refuse(c, 408)
     elif c.timer == T_BODY and x != NULL and not x.responding:
         c.k.counters.client_timeouts += 1
-        c.closing = LINGER
-        reply(c, x, 408)
+        reply(x, 408)
     else:
         if c.timer != T_IDLE and c.timer != T_LINGER:
             c.k.counters.client_timeouts += 1

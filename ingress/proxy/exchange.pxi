@@ -1,5 +1,5 @@
 # An exchange: one request and its response, from its validated head to its line in the counters.
-# It moves bodies between `down` and `up`, tries endpoints, and knows nothing of how heads are spelt.
+# It moves bodies between its carrier and `up`, tries endpoints, and knows nothing of how heads are spelt.
 
 
 cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
@@ -15,6 +15,7 @@ cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
     memset(x, 0, sizeof(Exchange))
     x.k = k
     x.down = c
+    x.peer = &c.peer
     x.route_id = NO_ROUTE
     x.started_ns = k.now_ns
     x.response.mode = B_HEAD
@@ -24,7 +25,7 @@ cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
 
 
 cdef void exchange_end(Exchange* x) noexcept:
-    """Count it, log it, part from both connections. An upstream connection still at work is closed."""
+    """Count it, log it, part from its carrier and its endpoint. An upstream connection still at work is closed."""
     cdef Core* k = x.k
     cdef Conn* u = x.up
     cdef int i
@@ -35,13 +36,11 @@ cdef void exchange_end(Exchange* x) noexcept:
         x.up = NULL
         u.x = NULL
         conn_close(u)
-    if x.down != NULL:
-        x.down.x = NULL
+    carrier_part(x)
     if x.status == 0:
         x.status = 499
     stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
     log_exchange(x)
-    x.down = NULL
     free(x.log)
     x.log = NULL
     if x.labels != NULL:
@@ -92,14 +91,14 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
             continue
         x.up = u
         u.x = x
-        u.served += 1
+        u.peer.served += 1
         if u.connecting or exchange_send_head(x):
             upstream_settle(u)
-            client_settle(x.down)
+            carrier_settle(x)
             return
         upstream_lost(u, 502)
         return
-    reply(x.down, x, failure)
+    reply(x, failure)
 
 
 cdef Conn* exchange_upstream(Exchange* x, Endpoint* e) noexcept:
@@ -108,7 +107,7 @@ cdef Conn* exchange_upstream(Exchange* x, Endpoint* e) noexcept:
     What may be sent only once is not risked on a pooled connection that has been closed meanwhile, and when one
     pooled connection was found closed, the others are not tried: the endpoint has been restarted.
     """
-    cdef Conn* u = NULL if x.stale_retried or x.down.raw else pool_get(e)
+    cdef Conn* u = NULL if x.stale_retried or x.raw else pool_get(e)
     while u != NULL and not x.keep_head and not still_quiet(u):
         conn_close(u)
         u = pool_get(e)
@@ -134,7 +133,7 @@ cdef bint exchange_send_head(Exchange* x) noexcept:
     """False when nothing of it could be sent: the connection is broken."""
     cdef Conn* u = x.up
     cdef Py_ssize_t sent
-    if x.down.raw:
+    if x.raw:
         raw_connected(x)
         return True
     sent = conn_write(u, x.head, x.head_n)
@@ -156,12 +155,11 @@ cdef bint exchange_send_head(Exchange* x) noexcept:
 
 cdef void exchange_gone(Exchange* x) noexcept:
     """The client is no longer there."""
-    cdef Conn* c = x.down
     if x.status == 0:
         x.status = 499    # nginx's name for it
     x.k.counters.client_aborts += 1
     exchange_end(x)
-    conn_close(c)
+    carrier_close(x)
 
 
 cdef inline bint in_time(const Exchange* x) noexcept nogil:
@@ -172,7 +170,7 @@ cdef inline bint in_time(const Exchange* x) noexcept nogil:
 cdef bint may_retry(Exchange* x, bint asked) noexcept:
     """Never once the response has begun; always when nothing was sent; else when it is asked for and doing the request
     twice is harmless (RFC 9110, 9.2.2) or asked for as well."""
-    if x.head == NULL or x.responding or x.down == NULL or x.down.fd < 0:
+    if x.head == NULL or x.responding or not carrier_there(x):
         return False
     return x.head_sent == 0 or (x.repeatable and x.whole and asked)
 
@@ -215,18 +213,13 @@ cdef void upstream_lost(Conn* u, int status) noexcept:
             x.attempts -= 1
         retry(x, status)
         return
-    reply(x.down, x, status)
+    reply(x, status)
 
 
 cdef void exchange_cut(Exchange* x) noexcept:
-    """The response cannot be completed: the client must see that, so its connection ends without the rest."""
-    cdef Conn* c = x.down
+    """The response cannot be completed: the client must see that it ends without the rest."""
     exchange_end(x)
-    c.closing = CLOSE
-    if held(&c.outbox):
-        client_settle(c)
-    else:
-        conn_close(c)
+    carrier_cut(x)
 
 
 cdef int body_feed(Body* body, u8* p, int n, u8* data, int* data_n) noexcept nogil:
@@ -248,18 +241,17 @@ cdef int body_feed(Body* body, u8* p, int n, u8* data, int* data_n) noexcept nog
 
 cdef void exchange_done(Exchange* x, bint surplus) noexcept:
     """The response is complete."""
-    cdef Conn* c = x.down
     cdef Conn* u = x.up
     cdef bint reusable = (not x.upstream_close and not surplus and x.request.mode == B_DONE
                           and held(&u.outbox) == 0 and x.response.mode == B_DONE and not spool_left(x))
     x.up = NULL
     u.x = NULL
     if x.request.mode != B_DONE:
-        c.closing = LINGER
+        carrier_last(x, LINGER)
     log_attempt(x, x.status)
     if reusable:
         pool_put(u)
     else:
         conn_close(u)
     exchange_end(x)
-    client_next(c)
+    carrier_finished(x)

@@ -58,25 +58,25 @@ cdef void believe(Origin* o, const u8* b, const Head* h) noexcept nogil:
 
 
 cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
-    cdef Conn* c = x.down
+    cdef Peer* peer = x.peer
     cdef Origin o
     cdef int n = 0
     cdef const u8* client = client_text(x, &n)
     cdef u8 digits[8]
     cdef Writer port = writer(digits, <int>sizeof(digits))
-    put_number(&port, c.port)
+    put_number(&port, peer.own_port)
     o.host = b + t.authority.at
     o.host_n = t.authority.n
     o.port = digits
     o.port_n = port.n
     o.scheme = <const u8*>HTTPS
-    o.scheme_n = <int>strlen(HTTPS) - (0 if c.tls or c.secure else 1)
-    if c.trusted and c.k.o.use_forwarded:
+    o.scheme_n = <int>strlen(HTTPS) - (0 if peer.tls or peer.secure else 1)
+    if peer.trusted and x.k.o.use_forwarded:
         believe(&o, b, h)
     put_text(w, b"X-Real-IP: ")
     put(w, client, n)
     put_text(w, b"\r\n")
-    if not (c.trusted and c.k.o.use_forwarded and c.k.o.full_forwarded_for and put_full_list(w, c, b, h)):
+    if not (peer.trusted and x.k.o.use_forwarded and x.k.o.full_forwarded_for and put_full_list(w, x, b, h)):
         put_text(w, b"X-Forwarded-For: ")
         put(w, client, n)
     put_text(w, b"\r\nX-Forwarded-Host: ")
@@ -90,16 +90,16 @@ cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, con
     put_text(w, b"\r\nX-Scheme: ")
     put(w, o.scheme, o.scheme_n)
     put_text(w, b"\r\n")
-    if c.k.o.forwarded:
+    if x.k.o.forwarded:
         put_forwarded(w, x, b, h, &o)
 
 
-cdef bint put_full_list(Writer* w, Conn* c, const u8* b, const Head* h) noexcept nogil:
+cdef bint put_full_list(Writer* w, Exchange* x, const u8* b, const Head* h) noexcept nogil:
     """X-Forwarded-For as it came, and the proxy it came from; False when none came. Its line is left open."""
     cdef int i
     cdef bint begun = False
     for i in range(h.field_n):
-        if is_forwarded_for(c.k, b, &h.field[i]) and h.field[i].value_n:
+        if is_forwarded_for(x.k, b, &h.field[i]) and h.field[i].value_n:
             if begun:
                 put_text(w, b", ")
             else:
@@ -108,26 +108,25 @@ cdef bint put_full_list(Writer* w, Conn* c, const u8* b, const Head* h) noexcept
             begun = True
     if begun:
         put_text(w, b", ")
-        put(w, c.address, c.address_n)
+        put(w, x.peer.address, x.peer.address_n)
     return begun
 
 
 cdef void put_forwarded(Writer* w, Exchange* x, const u8* b, const Head* h, const Origin* o) noexcept:
     """RFC 7239. Elements of trusted proxies stay before ours, which then names the proxy; else ours names the client."""
-    cdef Conn* c = x.down
     cdef const u8* name
     cdef int n = 0, i
     cdef bint begun = False
     put_text(w, b"Forwarded: ")
-    for i in range(h.field_n if c.trusted and c.k.o.use_forwarded else 0):
+    for i in range(h.field_n if x.peer.trusted and x.k.o.use_forwarded else 0):
         if h.field[i].kind == FORWARDED_LIST and h.field[i].value_n:
             put(w, b + h.field[i].value_at, h.field[i].value_n)
             put_text(w, b", ")
             begun = True
     name = client_text(x, &n)
     if begun:
-        name = c.address
-        n = c.address_n
+        name = x.peer.address
+        n = x.peer.address_n
     put_text(w, b"for=")
     if memchr(name, c':', n) != NULL:
         put_text(w, b"\"[")

@@ -224,19 +224,19 @@ cdef void put_time(Writer* w, Log* log, int variable) noexcept:
     put_offset(w, local.tm_gmtoff, True)
 
 
-cdef void put_connection_value(Writer* w, const Conn* c, Log* log, int variable) noexcept:
+cdef void put_peer_value(Writer* w, const Peer* peer, Log* log, int variable) noexcept:
     """What is known even of a head that was refused."""
     if variable == V_REMOTE_ADDR:
-        put(w, c.address, c.address_n)
+        put(w, peer.address, peer.address_n)
     elif variable == V_SCHEME:
-        if c.tls:
+        if peer.tls:
             put_text(w, b"https")
         else:
             put_text(w, b"http")
     elif variable == V_SERVER_PORT:
-        put_number(w, c.port)
+        put_number(w, peer.own_port)
     elif variable == V_CONNECTION_REQUESTS:
-        put_number(w, c.served)
+        put_number(w, peer.served)
     elif variable == V_TIME_LOCAL or variable == V_TIME_ISO or variable == V_MSEC:
         put_time(w, log, variable)
     elif variable != V_NONE:
@@ -264,18 +264,18 @@ cdef void put_exchange_value(Writer* w, Exchange* x, int variable) noexcept:
     elif V_UPSTREAM_ADDR <= variable <= V_UPSTREAM_STATUS:
         put_attempts(w, x, variable)
     else:
-        put_connection_value(w, x.down, &x.k.log, variable)
+        put_peer_value(w, x.peer, &x.k.log, variable)
 
 
 cdef void log_exchange(Exchange* x) noexcept:
-    """Write the line. Called while the exchange still has its connection and its endpoints."""
+    """Write the line. Called while the exchange still has its endpoints."""
     cdef Log* log = &x.k.log
     cdef LogFormat* f = &log.format
     cdef LogLine* line = x.log
     cdef const u8* value = <const u8*>(line + 1)
     cdef Writer w
     cdef int i, room = LOG_ROOM
-    if line == NULL or x.down == NULL:
+    if line == NULL:
         return
     for i in range(f.item_n):
         room += ESCAPED_MAX * line.value_n[i] + f.items[i].n
@@ -336,7 +336,7 @@ cdef void log_refused(Conn* c, int status, int body_n) noexcept:
         elif f.items[i].variable == V_REQUEST_TIME:
             put_seconds(&w, 0)
         elif f.items[i].variable != V_UPSTREAM_NAME:
-            put_connection_value(&w, c, log, f.items[i].variable)
+            put_peer_value(&w, &c.peer, log, f.items[i].variable)
     log_take(c.k, &w)
 
 

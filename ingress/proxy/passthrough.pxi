@@ -42,8 +42,8 @@ cdef void hand_through(Conn* c, Backend* b) noexcept:
     c.k.counters.passed_through += 1
     c.progress = 0
     c.closing = True
-    c.raw = True
-    c.tls = False
+    c.peer.tls = False
+    x.raw = True
     x.minor = 1
     x.request.mode = B_TUNNEL
     x.response.mode = B_TUNNEL
@@ -64,7 +64,6 @@ cdef void raw_connected(Exchange* x) noexcept nogil:
 
 cdef void raw_refused(Exchange* x, int status) noexcept:
     """No endpoint takes it. There is nobody to tell in HTTP."""
-    cdef Conn* c = x.down
     x.status = status
     exchange_end(x)
-    conn_close(c)
+    carrier_close(x)

@@ -52,25 +52,25 @@ cdef void put_page(Writer* w, Core* k, const char* reason) noexcept:
     put_text(w, b"</body>\r\n</html>\r\n")
 
 
-cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
+cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head) noexcept:
     """A whole response; how many octets of it are body."""
     cdef u8 page[1024]
     cdef Writer body = writer(page, <int>sizeof(page))
     cdef const char* reason = reason_of(400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status)
-    put_page(&body, c.k, title_of(status, reason))
+    put_page(&body, k, title_of(status, reason))
     put_text(w, b"HTTP/1.1 ")
     put_text(w, reason)
     put_text(w, b"\r\n")
-    put_date(w, c.k)
-    if c.k.o.server_n:
+    put_date(w, k)
+    if k.o.server_n:
         put_text(w, b"Server: ")
-        put(w, c.k.o.server, c.k.o.server_n)
+        put(w, k.o.server, k.o.server_n)
         put_text(w, b"\r\n")
     put_text(w, b"Content-Type: text/html\r\nContent-Length: ")
     put_number(w, body.n)
     if status == 405:
         put_text(w, b"\r\nAllow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
-    if c.closing:
+    if closes:
         put_text(w, b"\r\nConnection: close\r\n\r\n")
     else:
         put_text(w, b"\r\nConnection: keep-alive\r\n\r\n")
@@ -80,33 +80,43 @@ cdef int put_reply(Writer* w, Conn* c, int status, bint is_head) noexcept:
     return body.n
 
 
-cdef void reply(Conn* c, Exchange* x, int status) noexcept:
-    """Answer an exchange, or a head that became none (x NULL; the connection ends), ourselves."""
+cdef void reply(Exchange* x, int status) noexcept:
+    """Answer an exchange ourselves, and end it."""
     cdef u8 text[2048]
     cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n
     cdef bint sent
-    if c.raw:
+    if x.raw:
         raw_refused(x, status)
         return
-    if x == NULL or x.request.mode != B_DONE:
-        c.closing = LINGER      # the rest of the request may still be coming
-    elif c.closing == NO and (c.k.draining or last_request(c)):
-        c.closing = CLOSE
-    body_n = put_reply(&w, c, status, x != NULL and x.is_head)
-    sent = conn_send(c, text, w.n)
-    if x == NULL:
-        c.k.counters.bad_requests += 1
-        stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)
-        log_refused(c, status, body_n)
+    if x.request.mode != B_DONE:
+        carrier_last(x, LINGER)      # the rest of the request may still be coming
+    elif carrier_ending(x):
+        carrier_last(x, CLOSE)
+    body_n = put_reply(&w, x.k, status, carrier_closes(x), x.is_head)
+    x.status = 400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status
+    x.octets_out += w.n
+    x.body_out += body_n
+    x.responding = True
+    sent = carrier_send(x, w.p, w.n)
+    exchange_end(x)
+    if sent:
+        carrier_finished(x)
     else:
-        x.status = 400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status
-        x.octets_out += w.n
-        x.body_out += body_n
-        x.responding = True
-        exchange_end(x)
-    if c.fd >= 0:
-        if sent:
-            client_next(c)
-        else:
-            conn_close(c)
+        carrier_close(x)
+
+
+cdef void refuse(Conn* c, int status) noexcept:
+    """Answer a head that became no exchange. The connection ends."""
+    cdef u8 text[2048]
+    cdef Writer w = writer(text, <int>sizeof(text))
+    cdef int body_n = put_reply(&w, c.k, status, True, False)
+    cdef bint sent = conn_send(c, w.p, w.n)
+    c.closing = LINGER      # more of it may still be coming
+    c.k.counters.bad_requests += 1
+    stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)
+    log_refused(c, status, body_n)
+    if sent:
+        client_next(c)
+    else:
+        conn_close(c)

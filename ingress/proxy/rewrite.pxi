@@ -80,7 +80,7 @@ cdef bint drop_forwarding(Head* h) noexcept nogil:
     return said
 
 
-cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Target* t) noexcept:
+cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) noexcept:
     """The head an endpoint gets."""
     cdef bint said = drop_forwarding(h)
     cdef int i
@@ -107,13 +107,13 @@ cdef void put_request(Writer* w, Conn* c, Exchange* x, const u8* b, Head* h, Tar
         put_line(w, b"Upgrade: ", b, h.upgrade)
     put_forwarding(w, x, b, h, t)
     if x.verified:
-        put(w, c.auth.text, c.auth.text_n)
+        put(w, x.peer.auth.text, x.peer.auth.text_n)
     if said:
         put_joined(w, b, h, FORWARDED_FOR, b"X-Original-Forwarded-For: ")
         put_joined(w, b, h, FORWARDED_HOST, b"X-Original-Forwarded-Host: ")
     if h.request_id.n == 0:
         put_text(w, b"X-Request-ID: ")
-        put_random_id(w, c.k)
+        put_random_id(w, x.k)
         if x.log != NULL and not w.full:
             x.log.id_n = RANDOM_ID
             memcpy(x.log.id, w.p + w.n - RANDOM_ID, RANDOM_ID)
@@ -167,7 +167,6 @@ cdef void put_clock(Writer* w, const tm* t) noexcept nogil:
 
 cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
     """The head a client gets: final, interim or of a switched protocol."""
-    cdef Conn* c = x.down
     cdef Core* k = x.k
     cdef const u8* space = <const u8*>memchr(b, c' ', h.length)
     put_text(w, b"HTTP/1.1")
@@ -190,7 +189,7 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Server: ")
             put(w, k.o.server, k.o.server_n)
             put_text(w, b"\r\n")
-        if c.closing:
+        if carrier_closes(x):
             put_text(w, b"Connection: close\r\n")
         elif x.minor == 0:
             put_text(w, b"Connection: keep-alive\r\n")

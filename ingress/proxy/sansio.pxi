@@ -113,11 +113,12 @@ def rewrite_request(bytes octets not None, *, str client="192.0.2.1", int port=8
     memset(&x, 0, sizeof(Exchange))
     x.k = c.k = k
     x.down = &c
-    c.port = port
-    c.tls = tls
-    c.address_n = min(len(address), ADDRESS_TEXT)
+    x.peer = &c.peer
+    c.peer.own_port = port
+    c.peer.tls = tls
+    c.peer.address_n = min(len(address), ADDRESS_TEXT)
     try:
-        memcpy(c.address, <const char*>address, c.address_n)
+        memcpy(c.peer.address, <const char*>address, c.peer.address_n)
         if request_head(p, <int>len(octets), &h, &limits) <= 0 or read_target(p, &h, &t) < 0:
             raise ValueError("not an acceptable request head")
         note_request(&x, p, &h)

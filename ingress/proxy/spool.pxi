@@ -27,7 +27,7 @@ cdef bint spool_begin(Exchange* x, Head* h, bint something_came) noexcept:
             if h.field[i].kind == EXPECT:
                 h.field[i].drop = True
         if h.minor and not something_came:
-            return conn_send(x.down, <const u8*>interim, <int>strlen(interim))
+            return carrier_send(x, <const u8*>interim, <int>strlen(interim))
     return True
 
 
@@ -91,7 +91,6 @@ cdef bint spool_end(Exchange* x) noexcept:
 
 cdef void spool_body(Exchange* x, u8* p, int n) noexcept:
     """More of the body; the endpoint is asked when it is whole."""
-    cdef Conn* c = x.down
     cdef int content_n = 0, status = 0
     cdef int used = body_feed(&x.request, p, n, p, &content_n)
     if used < 0:
@@ -101,17 +100,17 @@ cdef void spool_body(Exchange* x, u8* p, int n) noexcept:
     elif not spool_add(x, p, content_n if x.spool.chunked else used):
         status = 500
     if status:
-        c.closing = LINGER
-        reply(c, x, status)
+        carrier_last(x, LINGER)
+        reply(x, status)
         return
-    if used < n and not client_keep(c, p + used, n - used):
+    if used < n and not carrier_keep(x, p + used, n - used):
         return
     if x.request.mode != B_DONE:
-        client_settle(c)
+        carrier_settle(x)
     elif spool_end(x):
         exchange_connect(x, 502)
     else:
-        reply(c, x, 500)
+        reply(x, 500)
 
 
 cdef inline bint spool_left(const Exchange* x) noexcept nogil:

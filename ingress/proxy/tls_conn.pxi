@@ -56,8 +56,7 @@ cdef bint tls_handshake(Conn* c) noexcept:
         # A browser that was given http:// for this port should be told, in the only language it speaks.
         tls_end(c)
         c.handshaking = False
-        c.closing = LINGER
-        reply(c, NULL, 400)
+        refuse(c, 400)
         return c.fd >= 0
     return False
 

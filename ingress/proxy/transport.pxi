@@ -115,7 +115,7 @@ cdef bint transport_begin(Conn* u) noexcept:
     if t.proxy and not send_proxy_header(u):
         tell_trouble(u.endpoint, "the PROXY header could not be sent")
         return False
-    if t.ctx == NULL or (u.x != NULL and u.x.down.raw):
+    if t.ctx == NULL or (u.x != NULL and u.x.raw):
         return True
     u.ssl = SSL_new(t.ctx)
     if u.ssl == NULL or SSL_set_fd(u.ssl, u.fd) != 1:
@@ -181,17 +181,15 @@ cdef bint send_proxy_header(Conn* u) noexcept:
 
 cdef int put_proxy_header(Exchange* x, u8* out) noexcept:
     """Client and the address it connected to; IPv4 as IPv4 if both are."""
-    cdef Conn* c = x.down
     cdef u8 source[16]
     cdef u8 target[16]
     cdef sockaddr_storage own
-    cdef socklen_t own_n = sizeof(own)
     cdef const u8* text
     cdef int n = 0, size
-    cdef uint16_t port = 0 if x.client_n else c.peer_port
+    cdef uint16_t port = 0 if x.client_n else x.peer.port
     text = client_text(x, &n)
     memset(&own, 0, sizeof(own))
-    if not read_ip(text, n, source) or getsockname(c.fd, <sockaddr*>&own, &own_n) != 0:
+    if not read_ip(text, n, source) or not carrier_address(x, &own):
         memcpy(out, PROXY_V2, PROXY_V2_N)
         memcpy(out + PROXY_V2_N, b"\x20\x00\x00\x00", 4)      # LOCAL: nothing is known of the client
         return PROXY_V2_N + 4
@@ -207,8 +205,8 @@ cdef int put_proxy_header(Exchange* x, u8* out) noexcept:
     n = 16 + 2 * size
     out[n] = <u8>(port >> 8)
     out[n + 1] = <u8>(port & 255)
-    out[n + 2] = <u8>(c.port >> 8)
-    out[n + 3] = <u8>(c.port & 255)
+    out[n + 2] = <u8>(x.peer.own_port >> 8)
+    out[n + 3] = <u8>(x.peer.own_port & 255)
     return n + 4
 
 

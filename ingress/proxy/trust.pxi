@@ -135,5 +135,5 @@ cdef inline const u8* client_text(const Exchange* x, int* n) noexcept nogil:
     if x.client_n:
         n[0] = x.client_n
         return x.client
-    n[0] = x.down.address_n
-    return x.down.address
+    n[0] = x.peer.address_n
+    return x.peer.address

@@ -13,7 +13,7 @@ cdef void upstream_settle(Conn* u) noexcept:
     elif x == NULL:
         watch(u, EPOLLIN)
         arm(u, T_IDLE, o.upstream_idle)
-    elif x.down != NULL and held(&x.down.outbox) and held(&x.down.outbox) > response_room(x):
+    elif carrier_waiting(x) and carrier_waiting(x) > response_room(x):
         # Back-pressure: the client's own time-out runs.
         watch(u, EPOLLOUT if held(&u.outbox) or spool_left(x) else 0)
         arm(u, T_NONE, 0)
@@ -25,7 +25,7 @@ cdef void upstream_settle(Conn* u) noexcept:
         if x.request.mode != B_DONE and x.request.mode != B_TUNNEL and not x.responding:
             arm(u, T_NONE, 0)    # the client's body is what is waited for
         else:
-            arm(u, T_READ, o.passthrough_idle if x.down.raw else x.backend.patience.read)
+            arm(u, T_READ, o.passthrough_idle if x.raw else x.backend.patience.read)
     if u.read_wants_write and not u.connecting:
         watch(u, u.mask | EPOLLOUT)
 
@@ -59,7 +59,7 @@ cdef void upstream_writable(Conn* u) noexcept:
         return
     upstream_settle(u)
     if x != NULL:
-        client_settle(x.down)
+        carrier_settle(x)
     if u.fd >= 0 and u.read_wants_write and not u.connecting:
         upstream_readable(u)
 
@@ -130,7 +130,7 @@ cdef void bad_response(Conn* u) noexcept:
     elif may_retry(x, x.backend.patience.retry_on & RETRY_INVALID_HEADER):
         retry(x, 502)
     else:
-        reply(x.down, x, 502)
+        reply(x, 502)
 
 
 cdef uint32_t retry_on_status(int status) noexcept nogil:
@@ -204,7 +204,7 @@ cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
     """Pass a 1xx on; False when the client is gone."""
     cdef Writer w = writer(SCRATCH, <int>sizeof(SCRATCH))
     put_response(&w, x, p, h)
-    if conn_send(x.down, w.p, w.n):
+    if carrier_send(x, w.p, w.n):
         x.octets_out += w.n
         return True
     exchange_gone(x)
@@ -213,7 +213,6 @@ cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
 
 cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
-    cdef Conn* c = x.down
     if x.options & COMPRESS:
         compress_begin(x, b, h)
     x.decode = h.chunked and (x.minor == 0 or x.packer != NULL)
@@ -230,14 +229,13 @@ cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     else:
         x.response.mode = B_UNTIL_CLOSE
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
-    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL) or c.k.draining or last_request(c)
+    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL) or carrier_ending(x)
             or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
-        c.closing = max(c.closing, LINGER if x.request.mode != B_DONE else CLOSE)
+        carrier_last(x, LINGER if x.request.mode != B_DONE else CLOSE)
 
 
 cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noexcept:
     """The head, rewritten, and the part of the body that came with it, in one send."""
-    cdef Conn* c = x.down
     cdef Conn* u = x.up
     cdef Writer w = writer(SCRATCH, <int>sizeof(SCRATCH))
     cdef int used = 0, body_n = 0
@@ -277,7 +275,7 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     elif body_n <= w.capacity - w.n:
         put(&w, body, body_n)
         response_send(x, w.p, w.n, body_n, used < n)
-    elif conn_send(c, w.p, w.n):
+    elif carrier_send(x, w.p, w.n):
         x.octets_out += w.n
         response_send(x, body, body_n, body_n, used < n)
     else:
@@ -298,35 +296,22 @@ cdef void response_body(Exchange* x, u8* p, int n) noexcept:
 
 cdef void response_send(Exchange* x, const u8* p, int n, int body_n, bint surplus) noexcept:
     """Octets to the client; then wait for more, or end the exchange."""
-    cdef Conn* c = x.down
     x.octets_out += n
     x.body_out += body_n
-    if not conn_send(c, p, n):
+    if not carrier_send(x, p, n):
         exchange_gone(x)
         return
     if x.response.mode == B_DONE:
         exchange_done(x, surplus)
         return
     upstream_settle(x.up)
-    client_settle(c)
+    carrier_settle(x)
     if x.response.mode == B_TUNNEL:
-        tunnel_begin(x)
-
-
-cdef void tunnel_begin(Exchange* x) noexcept:
-    """What the client has sent ahead of the switch belongs to the other protocol."""
-    cdef Conn* c = x.down
-    cdef Buffer inbox = c.inbox
-    if held(&inbox) == 0:
-        return
-    memset(&c.inbox, 0, sizeof(Buffer))
-    request_body(x, inbox.p + inbox.start, held(&inbox))
-    free(inbox.p)
+        carrier_switched(x)
 
 
 cdef void tunnel_eof(Exchange* x, Conn* side) noexcept:
     """One side of a switched protocol has closed. It is not read while the other side is behind, so all is delivered."""
-    cdef Conn* c = x.down
+    carrier_last(x, LINGER)
     exchange_end(x)
-    c.closing = LINGER
-    client_finish(c)
+    carrier_finished(x)
