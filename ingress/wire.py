@@ -53,12 +53,24 @@ class RouteLine(msgspec.Struct, frozen=True, array_like=True):
     options: dict[str, Any] = {}
 
 
+class HostLines(msgspec.Struct, frozen=True, array_like=True):
+    """A host and what holds for all of it."""
+
+    routes: tuple[RouteLine, ...]
+    client_auth: dict[str, Any] | None = None
+    """Fields of ClientAuth."""
+    passthrough: str = ""
+    """Key of the backend that gets its TLS connections."""
+
+
 class Update(Message, frozen=True):
     """Entries to replace; None removes one. The first one that a worker gets is the whole table."""
 
     generation: int
     backends: dict[str, tuple[Endpoint, ...] | None] = {}
-    hosts: dict[str, tuple[RouteLine, ...] | None] = {}
+    specs: dict[str, dict[str, Any]] = {}
+    """Of those of `backends` that are not treated as most are: fields of BackendSpec that differ."""
+    hosts: dict[str, HostLines | None] = {}
     certificates: dict[str, tuple[bytes, bytes] | None] = {}
 
 
@@ -152,6 +164,7 @@ def update_of(generation: int, changes: Changes) -> Update:
     return Update(
         generation,
         {key: backend.endpoints if backend else None for key, backend in changes.backends.items()},
+        _specs(changes.backends),
         {host: _lines(table) if table else None for host, table in changes.hosts.items()},
         {host: (found.chain_pem, found.key_pem) if found else None for host, found in changes.certificates.items()},
     )
@@ -167,16 +180,22 @@ def snapshot_of(
     return Update(
         generation,
         {key: backend.endpoints for key, backend in backends.items()},
+        _specs(backends),
         {host: _lines(table) for host, table in hosts.items()},
         {found.host: (found.chain_pem, found.key_pem) for found in certificates},
     )
 
 
-def _lines(table: HostTable) -> tuple[RouteLine, ...]:
-    return tuple(
+def _specs(backends: Mapping[str, Backend | None]) -> dict[str, dict[str, Any]]:
+    return {key: found.variant.spec for key, found in backends.items() if found and found.variant}
+
+
+def _lines(table: HostTable) -> HostLines:
+    routes = tuple(
         RouteLine(route.path, route.exact, route.backend, route.id, _labels(route), route.filters, dict(route.options))
         for route in table.routes
     )
+    return HostLines(routes, table.client_auth, table.passthrough)
 
 
 def _labels(route: Route) -> tuple[str, ...]:

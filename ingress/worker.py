@@ -14,13 +14,14 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import msgspec
 import uvloop
 
 from ingress import wire
 from ingress.filters.registry import Registry
-from ingress.proxy import BackendSpec, Engine, RouteOptions, RouteSpec, Settings
+from ingress.proxy import BackendSpec, ClientAuth, Engine, RouteOptions, RouteSpec, Settings
 from ingress.tools import WorkerTools
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,11 @@ class Worker:
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
         self.backend_spec = BackendSpec()
+        self.backend_fields: dict[str, Any] = {}
+        self.asking: set[str] = set()
+        """Hosts that ask their TLS clients for certificates."""
+        self.handed_through: set[str] = set()
+        """Hosts whose TLS is handed to a backend."""
         self.filters = Registry(WorkerTools())
         self.drain: asyncio.Task[None] | None = None
 
@@ -59,7 +65,8 @@ class Worker:
     def take(self, message: wire.Downward) -> None:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
-            self.backend_spec = BackendSpec(**message.backend_spec)
+            self.backend_fields = message.backend_spec
+            self.backend_spec = read_spec(message.backend_spec)
             self.engine.on_trouble = log.warning
             for name, endpoints in message.passthrough.items():
                 self.engine.set_backend(f"passthrough/{name}", endpoints)
@@ -90,7 +97,7 @@ class Worker:
         for key, endpoints in update.backends.items():
             if endpoints is not None:
                 with refused.noting("backends", key):
-                    engine.set_backend(key, endpoints, self.backend_spec)
+                    engine.set_backend(key, endpoints, self.spec(update.specs.get(key)))
         for host, pair in update.certificates.items():
             with refused.noting("certificates", host):
                 if pair is None:
@@ -99,15 +106,31 @@ class Worker:
                     engine.set_certificate(host, *pair)
         for host, lines in update.hosts.items():
             with refused.noting("hosts", host):
-                if lines is None:
-                    engine.remove_host(host)
-                else:
-                    engine.set_host(host, [self.route(line) for line in lines])
+                self.host(engine, host, lines)
         for key, endpoints in update.backends.items():
             if endpoints is None:
                 engine.remove_backend(key)
         self.listen(engine)
         self.say(wire.Applied(update.generation, tuple(refused)))
+
+    def spec(self, own: dict[str, Any] | None) -> BackendSpec:
+        """How a backend is treated: as all are, except for what is its own."""
+        return read_spec({**self.backend_fields, **own}) if own else self.backend_spec
+
+    def host(self, engine: Engine, host: str, lines: wire.HostLines | None) -> None:
+        """Replace all of a host. ValueError for what the engine does not take; then its routes are what they were."""
+        asked = msgspec.convert(lines.client_auth, ClientAuth) if lines and lines.client_auth else None
+        passthrough = lines.passthrough if lines else ""
+        if lines is None:
+            engine.remove_host(host)
+        else:
+            engine.set_host(host, [self.route(line) for line in lines.routes])
+        if asked or host in self.asking:
+            (self.asking.add if asked else self.asking.discard)(host)
+            engine.set_client_auth(host, asked)
+        if passthrough or host in self.handed_through:
+            (self.handed_through.add if passthrough else self.handed_through.discard)(host)
+            engine.set_passthrough(host, passthrough or None)
 
     def route(self, line: wire.RouteLine) -> RouteSpec:
         """Labels take memory for every route: only if there is a log to write them to."""
@@ -155,6 +178,11 @@ class Worker:
 
     def say(self, message: wire.Upward) -> None:
         self.writer.write(wire.encode(message))
+
+
+def read_spec(fields: dict[str, Any]) -> BackendSpec:
+    """Raises ValueError for what the engine would not take."""
+    return msgspec.convert(fields, BackendSpec)
 
 
 def _any_waits(listening: list[int]) -> bool:

@@ -51,6 +51,7 @@ PURE = (
     "ingress/routes/classes.py",
     "ingress/routes/backends.py",
     "ingress/routes/certificates.py",
+    "ingress/routes/hosts.py",
     "ingress/routes/treatment.py",
     "ingress/routes/flags.py",
     "ingress/routes/pods.py",

@@ -2,12 +2,15 @@
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ingress.routes.model import Backend, NameAnswer
+from msgspec.structs import replace
+
+from ingress.routes.model import Backend, NameAnswer, Route, Variant
 from ingress.routes.pods import slices_of_pods
 from lb.cluster.objects import EndpointSlice, Pod, Service
+from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
 from lb.endpoints import port_endpoints, port_named
 
@@ -29,9 +32,22 @@ NOTHING_AROUND = Around()
 
 
 def compile_backend(
-    store: ObjectStore, namespace: str, service: str, port: str, *, around: Around = NOTHING_AROUND
+    store: ObjectStore,
+    namespace: str,
+    service: str,
+    port: str,
+    *,
+    around: Around = NOTHING_AROUND,
+    variant: Variant | None = None,
 ) -> Backend:
     """Look at the Service and its EndpointSlices as they are now."""
+    made = _compile(store, namespace, service, port, around, cluster_ip=variant is not None and variant.cluster_ip)
+    return made if variant is None else replace(made, variant=variant)
+
+
+def _compile(
+    store: ObjectStore, namespace: str, service: str, port: str, around: Around, *, cluster_ip: bool
+) -> Backend:
     found = store.get(Service, namespace, service)
     if found is None:
         advice = "create it, or correct the name in the rule"
@@ -45,6 +61,8 @@ def compile_backend(
         return _wrong(namespace, service, port, f"has no port {port}", advice=f"its ports: {there or 'none'}")
     if named.protocol != "TCP":
         return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice="HTTP needs a TCP port")
+    if cluster_ip and found.spec.cluster_ip not in ("", "None"):
+        return Backend(namespace, service, port, ((found.spec.cluster_ip, named.port),), 1)
     endpoints = port_endpoints(found, named, slices_for(store, found, around))
     usable = tuple((each.address, each.port) for each in endpoints.cluster)
     return Backend(namespace, service, port, usable, len(endpoints.all))
@@ -89,6 +107,20 @@ def refused_name(name: str) -> tuple[str, str] | None:
             return None
         return "it is not a DNS name", "write a name such as db.example.com"
     return "it is an address, not a name", "use a Service with an EndpointSlice that has it"
+
+
+def backend_problems(backend: Backend, routes: Iterable[Route]) -> list[Problem]:
+    """One for every place that names a backend which cannot be."""
+    if not backend.wrong:
+        return []
+    found: dict[Problem, None] = {}
+    for route in routes:
+        field = route.field if route.default else f"{route.field}.backend"
+        if backend.key != route.backend:
+            field = "metadata.annotations"
+        reason = f"{backend.wrong}; requests get 503"
+        found[Problem(f"Ingress {route.ingress}", f"{field}.service", reason, backend.advice)] = None
+    return list(found)
 
 
 def _wrong(namespace: str, service: str, port: str, reason: str, *, advice: str) -> Backend:

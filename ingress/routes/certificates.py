@@ -1,12 +1,17 @@
-"""A Secret -> a certificate chain and its key, or what is wrong with it."""
+"""A Secret -> a certificate chain and its key, or what is wrong with it; and which Secret a host shows."""
 
 import base64
 import binascii
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from ingress.routes.model import Certificate
+from ingress.routes.rules import Claims
 from lb.cluster.objects import Secret
+from lb.cluster.problems import Problem
+from lb.cluster.store import ObjectStore
 
 CHAIN, KEY = "tls.crt", "tls.key"
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -32,6 +37,36 @@ def read_pair(secret: Secret) -> tuple[bytes, bytes]:
     if owned != certified:
         raise BadSecret(f"{KEY} is not the key of the first certificate in {CHAIN}")
     return chain_pem, key_pem
+
+
+def compile_certificate(
+    host: str, owners: Sequence[Claims], store: ObjectStore
+) -> tuple[Certificate | None, list[Problem]]:
+    """The certificate of one host: the oldest Ingress's whose Secret holds one. None: the default certificate."""
+    chosen: Certificate | None = None
+    problems: list[Problem] = []
+    for owner in owners:
+        claim = owner.tls[host]
+        title, secret = f"Ingress {owner.title}", f"{owner.namespace}/{claim.secret}"
+        if chosen is not None:
+            if chosen.secret != secret:
+                reason = (
+                    f"{host or 'every host'} already shows the certificate of Secret {chosen.secret} (older Ingress)"
+                )
+                problems.append(Problem(title, claim.field, reason, "use one Secret for one host"))
+            continue
+        found = store.get(Secret, owner.namespace, claim.secret)
+        if found is None:
+            reason = f"Secret {secret} does not exist; {host or 'every host'} shows the default certificate"
+            problems.append(Problem(title, claim.field, reason, "create it, type kubernetes.io/tls"))
+            continue
+        try:
+            chosen = Certificate(host, secret, *read_pair(found))
+        except BadSecret as error:
+            reason = f"Secret {secret} cannot be used: {error}"
+            advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"
+            problems.append(Problem(title, claim.field, reason, advice))
+    return chosen, problems
 
 
 def _value(secret: Secret, name: str) -> bytes:

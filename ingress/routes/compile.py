@@ -10,15 +10,30 @@ what is different.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ingress.routes.backends import Around, compile_backend
-from ingress.routes.certificates import BadSecret, read_pair
+from ingress.routes.backends import Around, backend_problems, compile_backend
+from ingress.routes.certificates import compile_certificate
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
-from ingress.routes.model import Backend, Certificate, Changes, HostTable, NameAnswer, Route, split_key
-from ingress.routes.rules import Claims, PathClaim, read_claims
+from ingress.routes.hosts import Compiled, compile_host, other_name, taken_name
+from ingress.routes.model import (
+    EVERY_HOST,
+    Backend,
+    Certificate,
+    Changes,
+    Defaults,
+    HostTable,
+    NameAnswer,
+    Route,
+    Variant,
+    backend_key,
+    split_key,
+    variant_suffix,
+)
+from ingress.routes.rules import Claims, read_claims
 from ingress.routes.treatment import Treatment, Treatments
 from lb.cluster.objects import ConfigMap, EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
 from lb.cluster.problems import Problem, Problems
@@ -28,6 +43,8 @@ KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice
 """What the tables are made of."""
 FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Pod)
 """And in a folder, where nobody makes slices of Pods."""
+
+NO_DEFAULTS = Defaults()
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -40,12 +57,18 @@ class RoutingTable:
     """The live tables and what they were made from. One place asks it to `update`; others only read."""
 
     def __init__(
-        self, store: ObjectStore, selection: Selection, *, names: Mapping[str, NameAnswer] | None = None
+        self,
+        store: ObjectStore,
+        selection: Selection,
+        *,
+        names: Mapping[str, NameAnswer] | None = None,
+        defaults: Defaults = NO_DEFAULTS,
     ) -> None:
         """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
         self.store = store
         self.around = Around({} if names is None else names, pods=selection.standalone)
         self.selection = selection
+        self.defaults = defaults
         self.hosts: dict[str, HostTable] = {}
         self.backends: dict[str, Backend] = {}
         self.certificates: dict[str, Certificate] = {}
@@ -55,6 +78,7 @@ class RoutingTable:
         self.refused: dict[Owner, str] = {}
         """Why each other Ingress is not ours."""
         self._by_host: dict[str, set[Owner]] = {}
+        self._by_name: dict[str, set[Owner]] = {}  # aliases and the like
         self._by_tls_host: dict[str, set[Owner]] = {}
         self._routes_to: dict[str, dict[str, list[Route]]] = {}  # backend key -> host -> routes
         self._backends_of: dict[Owner, set[str]] = {}  # Service -> backend keys
@@ -62,6 +86,8 @@ class RoutingTable:
         self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
         self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
         self._treatments = Treatments({}, store.get)
+        self._fallback = ""  # key of the backend of --default-backend-service, once it is there
+        self._variants: dict[str, Variant] = {}  # by suffix
         self._last_route_id = 0
 
     def update(self, keys: Sequence[Key] | None) -> Changes:
@@ -122,6 +148,7 @@ class _Update:
         self.changes = Changes()
         self.ingresses: dict[Owner, None] = {}
         self.hosts: dict[str, None] = {}
+        self.names: dict[str, None] = {}
         self.tls_hosts: dict[str, None] = {}
         self.backends: dict[str, None] = {}
 
@@ -131,14 +158,20 @@ class _Update:
         else:
             for key in keys:
                 self._dirty(key)
+        self._defaults()
         for owner in self.ingresses:
             self._claims(owner)
         for host in self.hosts:
             self._host(host)
+        for name in self.names:  # after the hosts that they stand for
+            self._name(name)
         for backend in self.backends:
             self._backend(backend)
         for host in self.tls_hosts:
             self._certificate(host)
+            self.names.update(self._names_of(host))
+        for name in self.names:
+            self._certificate(name)
         return self.changes
 
     # -- what has to be looked at
@@ -147,6 +180,7 @@ class _Update:
         table = self.table
         self.ingresses = dict.fromkeys([*table.claims, *table.refused, *self._stored_ingresses()])
         self.hosts = dict.fromkeys(table.hosts)
+        table._variants.clear()  # filled again by what there is now
         self.tls_hosts = dict.fromkeys(table._by_tls_host)
         self.backends = dict.fromkeys(table.backends)
 
@@ -169,6 +203,19 @@ class _Update:
                     self.backends.update(dict.fromkeys(backends))
         elif key.kind == Secret.KIND:
             self.tls_hosts.update(dict.fromkeys(self.table._secret_hosts.get(owner, ())))
+
+    def _defaults(self) -> None:
+        """What counts where an Ingress says nothing. If it is different now, every Ingress is read again."""
+        table, fallback = self.table, ""
+        if table.defaults.backend is not None:
+            found = table.store.get(Service, *table.defaults.backend)
+            if found is not None and found.spec.ports:
+                fallback = backend_key(*table.defaults.backend, str(found.spec.ports[0].port))
+        if fallback != table._fallback:
+            table._fallback = fallback
+            table._treatments = Treatments({}, table.store.get, default_backend=fallback)
+            self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
+            self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
 
     # -- one Ingress
 
@@ -193,7 +240,13 @@ class _Update:
                     table.claims[owner] = now
         self._problems(Key(Ingress.KIND, *owner), problems)
         self._refer(owner, references)
-        for each, index, dirty in (("hosts", table._by_host, self.hosts), ("tls", table._by_tls_host, self.tls_hosts)):
+        if now is not None and now.treatment.variant is not None:
+            table._variants[now.treatment.variant.suffix] = now.treatment.variant
+        for each, index, dirty in (
+            ("hosts", table._by_host, self.hosts),
+            ("other_names", table._by_name, self.names),
+            ("tls", table._by_tls_host, self.tls_hosts),
+        ):
             old: dict[str, object] = getattr(before, each) if before else {}
             new: dict[str, object] = getattr(now, each) if now else {}
             dirty.update(dict.fromkeys([*old, *new]))
@@ -239,13 +292,37 @@ class _Update:
 
     def _host(self, host: str) -> None:
         table = self.table
-        before = table.hosts.get(host)
+        self.names.update(self._names_of(host))
+        if host in table._by_name and host not in table._by_host:
+            self.names[host] = None
+        else:
+            self._take(host, compile_host(host, table.owners_of(host), fallback=table._fallback))
+
+    def _names_of(self, host: str) -> dict[str, None]:
+        """Further names of a host, which have what it has."""
+        if not self.table._by_name:
+            return {}
+        return {name: None for owner in self.table.owners_of(host) for name in owner.other_names}
+
+    def _name(self, name: str) -> None:
+        """A name that Ingresses want beside those of their rules: those whose rules have it come first."""
+        table = self.table
+        owners = table._oldest_first(table._by_name.get(name, ()))
+        holders = table.owners_of(name)
+        self._problems(("name", name), [taken_name(name, owner, holders) for owner in owners] if holders else ())
+        if not holders:
+            self._take(name, other_name(name, owners, table.hosts))
+
+    def _take(self, host: str, compiled: Compiled) -> None:
+        table = self.table
+        for variant in compiled.variants:
+            table._variants[variant.suffix] = variant
+        before, now = table.hosts.get(host), compiled.table
         known = {replace(route, id=0): route.id for route in before.routes} if before else {}
-        owners = table.owners_of(host)
-        chosen, problems = compile_host(host, owners)
-        routes = tuple(table._numbered(route, known) for route in chosen)
-        self._problems(("host", host), problems)
-        now = HostTable(host, routes) if owners else None
+        routes = tuple(table._numbered(route, known) for route in now.routes) if now else ()
+        self._problems(("host", host), compiled.problems)
+        if now is not None:
+            now = replace(now, routes=routes)
         if now == before:
             return
         self.changes.hosts[host] = now
@@ -258,11 +335,13 @@ class _Update:
     def _count_references(self, host: str, before: Iterable[Route], now: Iterable[Route]) -> None:
         table = self.table
         for route in before:
-            table._routes_to.get(route.backend, {}).pop(host, None)
-            self.backends[route.backend] = None
+            for key in route.backends:
+                table._routes_to.get(key, {}).pop(host, None)
+                self.backends[key] = None
         for route in now:
-            table._routes_to.setdefault(route.backend, {}).setdefault(host, []).append(route)
-            self.backends[route.backend] = None
+            for key in route.backends:
+                table._routes_to.setdefault(key, {}).setdefault(host, []).append(route)
+                self.backends[key] = None
 
     # -- one backend
 
@@ -278,8 +357,9 @@ class _Update:
                 self.changes.backends[key] = None
             return
         table._backends_of.setdefault((namespace, service), set()).add(key)
-        now = compile_backend(table.store, namespace, service, port, around=table.around)
-        self._problems(("backend", key), _backend_problems(now, table._routes_to[key]))
+        variant = table._variants.get(variant_suffix(key))
+        now = compile_backend(table.store, namespace, service, port, around=table.around, variant=variant)
+        self._problems(("backend", key), backend_problems(now, chain(*table._routes_to[key].values())))
         if now != before:
             table.backends[key] = now
             self.changes.backends[key] = now
@@ -291,105 +371,22 @@ class _Update:
         before = table.certificates.pop(host, None)
         claims = table._oldest_first(table._by_tls_host.get(host, ()))
         now, problems = compile_certificate(host, claims, table.store)
+        if not claims and host in table._by_name:
+            now = self._shared_certificate(host)
         self._problems(("tls", host), problems)
         if now is not None:
             table.certificates[host] = now
         if now != before:
             self.changes.certificates[host] = now
 
+    def _shared_certificate(self, name: str) -> Certificate | None:
+        """A name beside those of the rules shows the certificate of the host it stands for."""
+        owner = self.table._oldest_first(self.table._by_name[name])[0]
+        found = self.table.certificates.get(owner.other_names[name])
+        return replace(found, host=name) if found else None
+
     def _problems(self, origin: object, found: Iterable[Problem]) -> None:
         self.changes.new_problems.extend(self.table.problems.replace(origin, found))
-
-
-def compile_host(host: str, owners: Sequence[Claims]) -> tuple[list[Route], list[Problem]]:
-    """The routes of one host from everybody who claims it, the oldest first: the first to ask for a path has it.
-
-    A default backend comes after every rule: it takes "/" if no rule of anybody does. Routes are not numbered yet.
-    """
-    taken: dict[tuple[str, bool], Route] = {}
-    problems: list[Problem] = []
-    for defaults in (False, True):
-        for owner in owners:
-            for claim in owner.hosts[host]:
-                if claim.default != defaults:
-                    continue
-                holder = taken.setdefault((claim.path, claim.exact), _route(host, owner, claim))
-                if holder.field == claim.field and holder.ingress == owner.title:
-                    continue
-                if not claim.default or (holder.default and holder.ingress != owner.title):
-                    problems.append(_taken(host, owner, claim, holder))
-    return list(taken.values()), problems
-
-
-def compile_certificate(
-    host: str, owners: Sequence[Claims], store: ObjectStore
-) -> tuple[Certificate | None, list[Problem]]:
-    """The certificate of one host: the oldest Ingress's whose Secret holds one. None: the default certificate."""
-    chosen: Certificate | None = None
-    problems: list[Problem] = []
-    for owner in owners:
-        claim = owner.tls[host]
-        title, secret = f"Ingress {owner.title}", f"{owner.namespace}/{claim.secret}"
-        if chosen is not None:
-            if chosen.secret != secret:
-                reason = (
-                    f"{host or 'every host'} already shows the certificate of Secret {chosen.secret} (older Ingress)"
-                )
-                problems.append(Problem(title, claim.field, reason, "use one Secret for one host"))
-            continue
-        found = store.get(Secret, owner.namespace, claim.secret)
-        if found is None:
-            reason = f"Secret {secret} does not exist; {host or 'every host'} shows the default certificate"
-            problems.append(Problem(title, claim.field, reason, "create it, type kubernetes.io/tls"))
-            continue
-        try:
-            chosen = Certificate(host, secret, *read_pair(found))
-        except BadSecret as error:
-            reason = f"Secret {secret} cannot be used: {error}"
-            advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"
-            problems.append(Problem(title, claim.field, reason, advice))
-    return chosen, problems
-
-
-def _route(host: str, owner: Claims, claim: PathClaim) -> Route:
-    treatment = owner.treatment
-    return Route(
-        0,
-        host,
-        claim.path,
-        claim.exact,
-        claim.backend,
-        owner.title,
-        claim.field,
-        claim.default,
-        treatment.filters,
-        treatment.options,
-    )
-
-
-def _taken(host: str, owner: Claims, claim: PathClaim, holder: Route) -> Problem:
-    what = f"{'Exact' if claim.exact else 'Prefix'} {claim.path} of {host or 'every host'}"
-    if claim.default:
-        what = f"the default backend of {host or 'every host'}"
-    if holder.ingress == owner.title:
-        reason, advice = f"{what} is there twice; {holder.field} is used", "remove one of the two"
-    else:
-        reason = f"{what} already belongs to Ingress {holder.ingress} ({holder.field}), which is older"
-        advice = "change host or path, or remove one of the two"
-    return Problem(f"Ingress {owner.title}", claim.field, reason, advice)
-
-
-def _backend_problems(backend: Backend, routes: dict[str, list[Route]]) -> list[Problem]:
-    """One for every place that names a backend which cannot be."""
-    if not backend.wrong:
-        return []
-    found: dict[Problem, None] = {}
-    for each in routes.values():
-        for route in each:
-            field = route.field if route.default else f"{route.field}.backend"
-            reason = f"{backend.wrong}; requests get 503"
-            found[Problem(f"Ingress {route.ingress}", f"{field}.service", reason, backend.advice)] = None
-    return list(found)
 
 
 def _discard(index: dict[K, set[M]], name: K, member: M) -> None:

@@ -42,6 +42,13 @@ class Route(msgspec.Struct, frozen=True):
     """In the order of running."""
     options: tuple[tuple[str, Any], ...] = ()
     """Fields of RouteOptions (ingress/proxy/settings.py) that differ from their defaults."""
+    also: tuple[str, ...] = ()
+    """Keys of Backends that its filters may choose."""
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """Every backend that requests of this route may go to."""
+        return (self.backend, *self.also)
 
     @property
     def kind(self) -> str:
@@ -54,6 +61,28 @@ class HostTable(msgspec.Struct, frozen=True):
 
     host: str
     routes: tuple[Route, ...]
+    client_auth: dict[str, Any] | None = None
+    """What TLS clients of the host are asked for: fields of ClientAuth (ingress/proxy/settings.py)."""
+    passthrough: str = ""
+    """Key of the Backend that gets the host's TLS connections undecrypted."""
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """A Service port treated in another way than most: a Backend of its own."""
+
+    suffix: str
+    """Follows the backend's key: a digest of the rest, so that equal wishes share a Backend."""
+    spec: dict[str, Any] = {}
+    """Fields of BackendSpec (ingress/proxy/settings.py), with Transport and UpstreamTls as dicts."""
+    cluster_ip: bool = False
+    """The Service's own address is the only endpoint."""
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What counts where an Ingress says nothing: objects by namespace and name."""
+
+    backend: tuple[str, str] | None = None
+    """The Service that answers what no rule takes."""
 
 
 class NameAnswer(msgspec.Struct, frozen=True):
@@ -78,10 +107,12 @@ class Backend(msgspec.Struct, frozen=True):
     advice: str = ""
     external: str = ""
     """The DNS name that an ExternalName Service stands for."""
+    variant: Variant | None = None
 
     @property
     def key(self) -> str:
-        return backend_key(self.namespace, self.service, self.port)
+        key = backend_key(self.namespace, self.service, self.port)
+        return key + self.variant.suffix if self.variant else key
 
     @property
     def state(self) -> str:
@@ -97,15 +128,25 @@ class Backend(msgspec.Struct, frozen=True):
         return f"no EndpointSlice labelled kubernetes.io/service-name={self.service} has an endpoint for it"
 
 
+VARIANT_MARK = "#"
+"""No name of a Service or port has it."""
+
+
 def backend_key(namespace: str, service: str, port: str) -> str:
     return f"{namespace}/{service}:{port}"
 
 
 def split_key(key: str) -> tuple[str, str, str]:
-    """The reverse of backend_key: namespace, Service, port as written."""
+    """The reverse of backend_key, of a variant's key too: namespace, Service, port as written."""
     namespace, _, rest = key.partition("/")
-    service, _, port = rest.rpartition(":")
+    service, _, port = rest.partition(VARIANT_MARK)[0].rpartition(":")
     return namespace, service, port
+
+
+def variant_suffix(key: str) -> str:
+    """What tells a variant's key from the plain one; "" for the plain one."""
+    _, mark, rest = key.partition(VARIANT_MARK)
+    return mark + rest
 
 
 class Certificate(msgspec.Struct, frozen=True):

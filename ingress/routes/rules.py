@@ -60,6 +60,18 @@ class Claims(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     @property
+    def other_names(self) -> dict[str, str]:
+        """More names -> the host of the rules whose routes they have (aliases) or redirect to (www)."""
+        wishes, names = self.treatment.wishes, dict[str, str]()
+        if wishes.aliases or wishes.www:
+            for host in self.hosts:
+                if host and wishes.www and not host.startswith("*"):
+                    names.setdefault(host[4:] if host.startswith("www.") else f"www.{host}", host)
+                for alias in wishes.aliases:
+                    names.setdefault(alias, host)
+        return {name: host for name, host in names.items() if name not in self.hosts}
+
+    @property
     def title(self) -> str:
         return f"{self.namespace}/{self.name}"
 
@@ -88,6 +100,7 @@ class _Reader:
     def __init__(self, ingress: Ingress, treatment: Treatment) -> None:
         self.ingress = ingress
         self.treatment = treatment
+        self.suffix = treatment.variant.suffix if treatment.variant else ""
         self.hosts: dict[str, list[PathClaim]] = {}
         self.tls: dict[str, TLSClaim] = {}
         self.problems: list[Problem] = list(treatment.problems)
@@ -124,7 +137,7 @@ class _Reader:
             place = f"{field}.http.paths[{number}]"
             try:
                 path, exact = read_path(each)
-                backend = read_backend(self.ingress.metadata.namespace, each.backend)
+                backend = read_backend(self.ingress.metadata.namespace, each.backend) + self.suffix
             except BadRule as bad:
                 self._wrong(place, bad)
             else:
@@ -141,7 +154,7 @@ class _Reader:
                 self._wrong("", bad)
             return
         try:
-            backend = read_backend(self.ingress.metadata.namespace, spec.default_backend)
+            backend = read_backend(self.ingress.metadata.namespace, spec.default_backend) + self.suffix
         except BadRule as bad:
             self._wrong("spec.defaultBackend", bad)
             return

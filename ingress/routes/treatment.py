@@ -1,6 +1,7 @@
 """What the annotations of an Ingress come to, ready for its routes. Groups of annotations read; here it is gathered."""
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -10,10 +11,11 @@ from ingress.filters.closed import ClosedSpecification
 from ingress.routes.annotations import Find, read_annotations
 from ingress.routes.annotations.reader import PREFIXES
 from ingress.routes.annotations.wishes import Wishes
-from ingress.routes.model import FilterLine
+from ingress.routes.model import VARIANT_MARK, FilterLine, Variant
 from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
 
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
 _ORDER = {name: number for number, name in enumerate(FILTERS)}
 
 
@@ -24,6 +26,10 @@ class Treatment(msgspec.Struct, frozen=True):
     filters: tuple[FilterLine, ...] = ()
     """In the order of running."""
     options: tuple[tuple[str, Any], ...] = ()
+    also: tuple[str, ...] = ()
+    """Backends that the filters may choose."""
+    variant: Variant | None = None
+    """Of every backend that its rules name."""
     problems: tuple[Problem, ...] = ()
     references: frozenset[Key] = frozenset()
     """Objects whose change means that the annotations must be read again."""
@@ -35,8 +41,16 @@ PLAIN = Treatment()
 class Treatments:
     """Reads Ingresses with one ConfigMap behind them. Ingresses without annotations of ours share what they get."""
 
-    def __init__(self, config: Mapping[str, str], find: Find, *, prefixes: tuple[str, ...] = PREFIXES) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, str],
+        find: Find,
+        *,
+        prefixes: tuple[str, ...] = PREFIXES,
+        default_backend: str = "",
+    ) -> None:
         self.config = config
+        self.default_backend = default_backend
         self._find = find
         self._prefixes = prefixes
         self._plain: dict[tuple[bool, bool], Treatment] = {}
@@ -55,20 +69,42 @@ class Treatments:
 
     def _read(self, ingress: Ingress, compat: bool, strict: bool) -> Treatment:
         wishes, problems, references = read_annotations(
-            ingress, self.config, self._find, prefixes=self._prefixes, compat=compat
+            ingress,
+            self.config,
+            self._find,
+            prefixes=self._prefixes,
+            compat=compat,
+            default_backend=self.default_backend,
         )
         wishes.strict = strict
         if wishes.closed:
             wishes.filters["closed"] = ClosedSpecification(wishes.closed)
         return Treatment(
-            wishes, filter_lines(wishes.filters), option_pairs(wishes.options), tuple(problems), frozenset(references)
+            wishes,
+            filter_lines(wishes.filters),
+            tuple(sorted(wishes.options.items())),
+            tuple(sorted(wishes.backends)),
+            variant_of(wishes.backend, cluster_ip=wishes.service_upstream),
+            tuple(problems),
+            frozenset(references),
         )
 
 
 def filter_lines(filters: Mapping[str, msgspec.Struct]) -> tuple[FilterLine, ...]:
     """Specifications as they go to the workers, in the order of running."""
-    return tuple((name, msgspec.msgpack.encode(filters[name])) for name in sorted(filters, key=_ORDER.__getitem__))
+    named = sorted(filters, key=lambda name: _ORDER.get(name, len(_ORDER)))
+    return tuple((name, msgspec.msgpack.encode(filters[name])) for name in named)
 
 
-def option_pairs(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    return tuple(sorted(options.items()))
+def with_filter(lines: tuple[FilterLine, ...], name: str, specification: object) -> tuple[FilterLine, ...]:
+    """The same filters and one more, in its place."""
+    line = (name, msgspec.msgpack.encode(specification))
+    return tuple(sorted([*lines, line], key=lambda each: _ORDER.get(each[0], len(_ORDER))))
+
+
+def variant_of(spec: Mapping[str, Any], *, cluster_ip: bool) -> Variant | None:
+    """None: a backend as most are. Equal wishes give equal suffixes, in every process and for ever."""
+    if not spec and not cluster_ip:
+        return None
+    digest = blake2b(_canonical.encode((spec, cluster_ip)), digest_size=6).hexdigest()
+    return Variant(VARIANT_MARK + digest, dict(spec), cluster_ip)

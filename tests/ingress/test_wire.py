@@ -5,17 +5,22 @@ import asyncio
 import pytest
 
 from ingress import wire
-from ingress.routes.model import Backend, Changes, HostTable, Route
+from ingress.routes.model import Backend, Changes, HostTable, Route, Variant
 
 MESSAGES: list[wire.Message] = [
     wire.Start((wire.ListenerLine(7, True, 443),), {"attempts": 2}),
     wire.Update(
         3,
         {"a/b:80": (("10.0.0.1", 80),), "a/c:80": None},
+        {"a/b:80": {"algorithm": "ewma", "transport": {"tls": {"ca_pem": b"x"}}}},
         {
-            "": (
-                wire.RouteLine("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),
-                wire.RouteLine("/x", True, "a/b:80", 2, filters=(("closed", b"\x81"),), options={"compress": True}),
+            "": wire.HostLines(
+                (
+                    wire.RouteLine("/", False, "a/b:80", 1, ("a", "i", "b", "80", "/")),
+                    wire.RouteLine("/x", True, "a/b:80", 2, filters=(("closed", b"\x81"),), options={"compress": True}),
+                ),
+                {"ca_pem": b"y"},
+                "a/b:80",
             ),
             "x": None,
         },
@@ -54,7 +59,8 @@ async def test_upward() -> None:
 
 def test_changes_as_workers_take_them() -> None:
     route = Route(5, "a.example", "/x", True, "shop/web:80", "shop/web", "spec.rules[0].http.paths[0]")
-    backend = Backend("shop", "web", "80", (("10.0.0.1", 80),), 2)
+    variant = Variant("#1", {"algorithm": "ewma"})
+    backend = Backend("shop", "web", "80", (("10.0.0.1", 80),), 2, variant=variant)
     changes = Changes(
         hosts={"a.example": HostTable("a.example", (route,)), "gone": None},
         backends={"shop/web:80": backend, "shop/gone:80": None},
@@ -62,8 +68,11 @@ def test_changes_as_workers_take_them() -> None:
     assert wire.update_of(7, changes) == wire.Update(
         7,
         {"shop/web:80": (("10.0.0.1", 80),), "shop/gone:80": None},
+        {"shop/web:80": {"algorithm": "ewma"}},
         {
-            "a.example": (wire.RouteLine("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),),
+            "a.example": wire.HostLines(
+                (wire.RouteLine("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),)
+            ),
             "gone": None,
         },
     )

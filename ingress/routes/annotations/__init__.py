@@ -31,9 +31,10 @@ def read_annotations(
     *,
     prefixes: tuple[str, ...] = PREFIXES,
     compat: bool = True,
+    default_backend: str = "",
 ) -> tuple[Wishes, list[Problem], set[Key]]:
     """What the annotations ask for, what is wrong with them, and the objects they refer to."""
-    reader = Reader(ingress, config, find, prefixes=prefixes, compat=compat)
+    reader = Reader(ingress, config, find, prefixes=prefixes, compat=compat, default_backend=default_backend)
     wishes = Wishes()
     for group in GROUPS:
         group.read(reader, wishes)

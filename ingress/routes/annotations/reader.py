@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret
+from ingress.routes.model import backend_key
+from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret, Service
 from lb.cluster.problems import Problem
 
 PREFIXES = ("causeway.dev/", "nginx.ingress.kubernetes.io/")
@@ -40,12 +41,15 @@ class Reader:
         *,
         prefixes: tuple[str, ...] = PREFIXES,
         compat: bool = True,
+        default_backend: str = "",
     ) -> None:
         self.ingress = ingress
         self.config = config
         self.compat = compat
         """Where ingress-nginx departs from the Ingress specification, it is followed. An Ingress without annotations
         of ours is read for all such: then look at nothing else of it than whether `spec.tls` is empty."""
+        self.default_backend = default_backend
+        """Key of the backend of --default-backend-service; "" if there is none."""
         self.problems: list[Problem] = []
         self.references: set[Key] = set()
         """Secrets, ConfigMaps and Services whose change changes what the annotations mean; also missing ones."""
@@ -131,6 +135,20 @@ class Reader:
 
     def config_map(self, name: str, text: str) -> ConfigMap | None:
         return self._refer(name, ConfigMap, text)
+
+    def backend(self, name: str, service: str) -> str:
+        """Key of the backend that is the first port of a Service of the Ingress's namespace; "", and a Problem, if
+        there is none. Goes into `wishes.backends`."""
+        namespace = self.ingress.metadata.namespace
+        self.references.add(Key(Service.KIND, namespace, service))
+        found = self._find(Service, namespace, service)
+        if not isinstance(found, Service):
+            self.wrong(name, f"Service {namespace}/{service} does not exist", "create it, or correct the name")
+            return ""
+        if not found.spec.ports:
+            self.wrong(name, f"Service {namespace}/{service} has no port", "give it one")
+            return ""
+        return backend_key(namespace, service, str(found.spec.ports[0].port))
 
     def _refer(self, name: str, kind: type[AnyObject], text: str) -> AnyObject | None:
         """The object named "name" or "namespace/name"; None, and a Problem, if it is missing or not to be used."""

@@ -46,6 +46,8 @@ class Wishes(msgspec.Struct):
     """Fields of RouteOptions in ingress/proxy/settings.py."""
     backend: dict[str, Any] = msgspec.field(default_factory=dict)
     """Fields of BackendSpec there; "transport" is a dict of fields of Transport, "tls" in it of UpstreamTls."""
+    backends: set[str] = msgspec.field(default_factory=set)
+    """Keys of further backends that filters of this Ingress send requests to (`Reader.backend` makes them)."""
     closed: str = ""
     """Why every request gets 503: what must not be served without a part that is broken."""
     refused: str = ""
@@ -61,7 +63,7 @@ class Wishes(msgspec.Struct):
     service_upstream: bool = False
     """The Service's cluster address instead of its endpoints."""
     default_backend: str = ""
-    """Name of the Service, in the Ingress's namespace, that answers when a backend has no endpoints."""
+    """Key of the backend that answers when the rule's has no endpoints; also in `backends`."""
     canary: CanaryWish | None = None
     client_auth: ClientAuthWish | None = None
     strict: bool = False
