@@ -75,7 +75,7 @@ async def generate(task: Task) -> None:
         timeout_seconds=task.timeout_seconds,
         think_seconds=task.think_seconds,
         seed=task.seed,
-        tls_name=task.scenario.host_port[0] if task.scenario.tls else None,
+        tls_name=(task.scenario.server_name or task.scenario.host_port[0]) if task.scenario.tls else None,
         tls_verify=task.tls_verify,
         on_answer=judge(task.scenario, answered_by) if task.scenario.checked else None,
         keep_bytes=KEEP_BYTES,

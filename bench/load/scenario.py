@@ -83,6 +83,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     requests: tuple[Request, ...] = (Request(),)
     keep_alive: bool = True
+    server_name: str = ""
+    """What TLS asks for (SNI); "": the target's host."""
     allow: tuple[str, ...] = ()
     answered_by: str | None = None
     """A response field whose values are counted: which endpoint answered."""

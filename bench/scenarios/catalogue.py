@@ -6,12 +6,13 @@ from typing import Any
 from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.process import PeerFailed
-from bench.scenarios import Measured, ScenarioFailed, Skipped, controller, failover, network, proxying
+from bench.scenarios import Measured, ScenarioFailed, Skipped, churn, controller, failover, network, proxying
 
 SCENARIOS = (
     Measured("idle-connections", "5,000 idle connections: bytes each", proxying.idle_connections),
     Measured("endpoint-churn", "EndpointSlices change 20 times a second under load", proxying.endpoint_churn),
     Measured("route-churn", "an Ingress changes 20 times a second under load", proxying.route_churn),
+    Measured("churn", "endpoints, routes, certificates and workers change all the time", churn.churn),
     Measured("slow-clients", "slow readers of 1 MiB beside fast clients", proxying.slow_clients),
     Measured("worker-kill", "one of two workers is killed under load", proxying.worker_kill),
     Measured("upstream-failure", "one of two endpoints dies under load", proxying.upstream_failure),

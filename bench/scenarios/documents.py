@@ -1,5 +1,6 @@
 """Manifests for the scenarios, as the objects that YAML (or JSON) files hold. Pure."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,16 @@ def endpoints(service_name: str, port: int, number: int = 1, addresses: Sequence
     }
 
 
-def ingress(name: str, hosts: Sequence[str], service_name: str = "web", paths: Sequence[str] = ("/",)) -> Document:
+def secret(name: str, certificate: bytes, key: bytes) -> Document:
+    data = {"tls.crt": b64encode(certificate).decode(), "tls.key": b64encode(key).decode()}
+    metadata = {"name": name, "namespace": "bench"}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls", "data": data}
+
+
+def ingress(
+    name: str, hosts: Sequence[str], service_name: str = "web", paths: Sequence[str] = ("/",), tls_secret: str = ""
+) -> Document:
+    """`tls_secret`: of the certificate of these hosts."""
     backend = {"service": {"name": service_name, "port": {"number": 80}}}
     rules = [
         {"host": host, "http": {"paths": [{"path": path, "pathType": "Prefix", "backend": backend} for path in paths]}}
@@ -39,7 +49,7 @@ def ingress(name: str, hosts: Sequence[str], service_name: str = "web", paths: S
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
         "metadata": {"name": name, "namespace": "bench"},
-        "spec": {"rules": rules},
+        "spec": {"rules": rules, **({"tls": [{"hosts": [*hosts], "secretName": tls_secret}]} if tls_secret else {})},
     }
 
 

@@ -40,6 +40,7 @@ class Stage:
 
     folder: Path
     port: int
+    tls_port: int
     process: "subprocess.Popen[bytes]"
 
     @property
@@ -113,14 +114,15 @@ def stage(*objects: Document, workers: int = 1, wait: bool = True) -> Iterator[S
 @contextlib.contextmanager
 def running(folder: Path, workers: int = 1) -> Iterator[Stage]:
     """Our proxy with the manifests that are in `folder`."""
-    port = free_port()
-    flags = ("-f", str(folder / "manifests"), "--http", f"127.0.0.1:{port}", "--workers", str(workers), "--drain", "1")
+    port, tls_port = free_port(), free_port()
+    listen = ("--http", f"127.0.0.1:{port}", "--https", f"127.0.0.1:{tls_port}")
+    flags = ("-f", str(folder / "manifests"), *listen, "--workers", str(workers), "--drain", "1")
     with (folder / "output").open("ab") as output:
         process = subprocess.Popen(
             serve_argv(*flags), stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=python_env()
         )
     try:
-        yield Stage(folder, port, process)
+        yield Stage(folder, port, tls_port, process)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
