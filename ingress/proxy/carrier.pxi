@@ -10,6 +10,13 @@ cdef inline bint carrier_send(Exchange* x, const u8* p, int n) noexcept:
     return conn_send(x.down, p, n)
 
 
+cdef inline bint carrier_send_last(Exchange* x, const u8* p, int n) noexcept:
+    """As carrier_send, of the octets that complete the response."""
+    if x.down.closing:
+        conn_last(x.down)
+    return conn_send(x.down, p, n)
+
+
 cdef inline int carrier_waiting(const Exchange* x) noexcept nogil:
     """Octets that the client has not taken yet."""
     return held(&x.down.outbox)

@@ -167,13 +167,21 @@ cdef Py_ssize_t conn_write(Conn* c, const u8* p, int n) noexcept:
     if c.ssl != NULL:
         return tls_write(c, p, n)
     while True:
-        sent = send(c.fd, p, n, MSG_NOSIGNAL)
+        sent = send(c.fd, p, n, MSG_NOSIGNAL | MSG_MORE if c.last else MSG_NOSIGNAL)
         if sent >= 0:
             return sent
         if errno == EAGAIN:
             return 0
         if errno != EINTR:
             return GOT_ERROR
+
+
+cdef void conn_last(Conn* c) noexcept:
+    """What is sent now is the last: let it wait for the FIN that follows at once, so that both are one segment."""
+    cdef int one = 1
+    c.last = True
+    if c.ssl != NULL:     # its library writes, and adds a close_notify
+        setsockopt(c.fd, IPPROTO_TCP, TCP_CORK, &one, sizeof(one))
 
 
 cdef bint conn_send(Conn* c, const u8* p, int n) noexcept:

@@ -68,6 +68,7 @@ cdef struct Conn:
     u8 reused
     u8 closing               # Closing
     u8 eof                   # the client has sent its FIN
+    u8 last                  # its FIN follows what is being sent
     u8 lingering
     u8 running               # client_run is on the stack
     u8 arriving              # AWAIT_PROXY, AWAIT_HELLO: what a client's first octets, or a listener's clients', are looked at for

@@ -29,7 +29,7 @@ cdef extern from "<sys/socket.h>" nogil:
         uint16_t ss_family
     enum:
         AF_INET, AF_INET6, SOCK_STREAM, SOCK_NONBLOCK, SOCK_CLOEXEC
-        SOL_SOCKET, SO_ERROR, SO_RCVLOWAT, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR
+        SOL_SOCKET, SO_ERROR, SO_RCVLOWAT, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR
     int socket(int domain, int type, int protocol)
     int connect(int fd, const sockaddr* address, socklen_t length)
     int accept4(int fd, sockaddr* address, socklen_t* length, int flags)
@@ -60,7 +60,7 @@ cdef extern from "<netinet/in.h>" nogil:
 
 cdef extern from "<netinet/tcp.h>" nogil:
     enum:
-        TCP_NODELAY
+        TCP_CORK, TCP_NODELAY
 
 cdef extern from "<arpa/inet.h>" nogil:
     const char* inet_ntop(int family, const void* source, char* text, socklen_t size)

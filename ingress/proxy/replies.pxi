@@ -98,7 +98,7 @@ cdef void reply(Exchange* x, int status) noexcept:
     x.octets_out += w.n
     x.body_out += body_n
     x.responding = True
-    sent = carrier_send(x, w.p, w.n)
+    sent = carrier_send_last(x, w.p, w.n)
     exchange_end(x)
     if sent:
         carrier_finished(x)
@@ -111,7 +111,9 @@ cdef void refuse(Conn* c, int status) noexcept:
     cdef u8 text[2048]
     cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n = put_reply(&w, c.k, status, True, False)
-    cdef bint sent = conn_send(c, w.p, w.n)
+    cdef bint sent
+    conn_last(c)
+    sent = conn_send(c, w.p, w.n)
     c.closing = LINGER      # more of it may still be coming
     c.k.counters.bad_requests += 1
     stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)

@@ -298,7 +298,7 @@ cdef void response_send(Exchange* x, const u8* p, int n, int body_n, bint surplu
     """Octets to the client; then wait for more, or end the exchange."""
     x.octets_out += n
     x.body_out += body_n
-    if not carrier_send(x, p, n):
+    if not (carrier_send_last(x, p, n) if x.response.mode == B_DONE else carrier_send(x, p, n)):
         exchange_gone(x)
         return
     if x.response.mode == B_DONE:
