@@ -9,6 +9,17 @@ then where it goes. Responses are seen in the opposite order.
 """
 
 FILTERS: dict[str, str] = {
+    "unlogged": "ingress.filters.unlogged:Unlogged",
     "closed": "ingress.filters.closed:Closed",
+    "www": "ingress.filters.redirect:Www",
+    "slash": "ingress.filters.redirect:Slash",
+    "app-root": "ingress.filters.redirect:AppRoot",
+    "cors": "ingress.filters.cors:Cors",
+    "redirect": "ingress.filters.redirect:Redirect",
+    "https": "ingress.filters.https:Https",
+    "headers": "ingress.filters.headers:Headers",
+    "rewrite": "ingress.filters.rewrite:Rewrite",
+    "locations": "ingress.filters.locations:Locations",
+    "cookies": "ingress.filters.cookies:Cookies",
 }
 """Name -> "module:Class", in the order of running. A module is imported by the first route that needs it."""

@@ -5,14 +5,24 @@ from typing import Literal, NamedTuple
 
 from ingress.filters.chain import Chain
 
+Fields = tuple[tuple[str, str], ...]
+"""Names and values, latin-1. Each takes the place of all fields of that name."""
+
 
 class RouteOptions(NamedTuple):
-    """How the bodies of one route are treated. None: as the engine's Settings say."""
+    """How one route's exchanges are treated. None: as the engine's Settings say."""
 
     body_limit_bytes: int | None = None
     request_buffering: bool | None = None
     response_buffering: bool | None = None
     compress: bool | None = None
+    # What is put into heads, and taken out of them. Filters come after it.
+    request_set: Fields = ()  # towards endpoints
+    request_remove: tuple[str, ...] = ()
+    response_set: Fields = ()  # towards clients, whoever answers
+    response_set_secure: Fields = ()  # and to those who speak TLS
+    response_remove: tuple[str, ...] = ()
+    log: bool = True  # whether the access log gets a line
 
 
 class RouteSpec(NamedTuple):

@@ -12,12 +12,13 @@ and a line in GROUPS. Sources: ingress-nginx, docs/user-guide/nginx-configuratio
 from collections.abc import Mapping
 from types import ModuleType
 
+from ingress.routes.annotations import access_log, cors, headers, redirects, refused, rewrite
 from ingress.routes.annotations.reader import PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
 
-GROUPS: tuple[ModuleType, ...] = ()
+GROUPS: tuple[ModuleType, ...] = (redirects, rewrite, cors, headers, access_log, refused)
 KNOWN: frozenset[str] = frozenset({"strict"}.union(*(group.NAMES for group in GROUPS)))
 """Every annotation there is; "strict" is read with the class."""
 

@@ -150,6 +150,15 @@ class Reader:
             return ""
         return backend_key(namespace, service, str(found.spec.ports[0].port))
 
+    def operators_map(self, key: str) -> ConfigMap | None:
+        """The ConfigMap that a key of the controller's names, "namespace/name"; None without one."""
+        namespace, _, name = self.config.get(key, "").strip().rpartition("/")
+        if not name:
+            return None
+        self.references.add(Key(ConfigMap.KIND, namespace, name))
+        found = self._find(ConfigMap, namespace, name)
+        return found if isinstance(found, ConfigMap) else None
+
     def _refer(self, name: str, kind: type[AnyObject], text: str) -> AnyObject | None:
         """The object named "name" or "namespace/name"; None, and a Problem, if it is missing or not to be used."""
         namespace, _, rest = text.rpartition("/")

@@ -42,6 +42,8 @@ class Wishes(msgspec.Struct):
 
     filters: dict[str, msgspec.Struct] = msgspec.field(default_factory=dict)
     """Filter name (as in ingress/filters) -> its specification."""
+    tls_filters: dict[str, msgspec.Struct] = msgspec.field(default_factory=dict)
+    """The same, for hosts only that TLS is there for, by whichever Ingress."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     """Fields of RouteOptions in ingress/proxy/settings.py."""
     backend: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -68,3 +70,22 @@ class Wishes(msgspec.Struct):
     client_auth: ClientAuthWish | None = None
     strict: bool = False
     """`causeway.dev/strict`: where ingress-nginx departs from the Ingress specification, the specification counts."""
+
+    def tell_client(self, name: str, value: str) -> None:
+        """A field of every response, whoever answers."""
+        self._add("response_set", name, value)
+
+    def tell_endpoint(self, name: str, value: str) -> None:
+        """A field of every request on its way to an endpoint."""
+        self._add("request_set", name, value)
+
+    def keep_from_client(self, name: str) -> None:
+        """Take a field out of every response."""
+        self.options["response_remove"] = (*self.options.get("response_remove", ()), name)
+
+    def keep_from_endpoint(self, name: str) -> None:
+        self.options["request_remove"] = (*self.options.get("request_remove", ()), name)
+
+    def _add(self, option: str, name: str, value: str) -> None:
+        """Fields are latin-1; what is not ASCII goes out as UTF-8."""
+        self.options[option] = (*self.options.get(option, ()), (name, value.encode().decode("latin-1")))

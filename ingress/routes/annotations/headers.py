@@ -1,0 +1,175 @@
+"""Fields that routes add, replace and take out; compression."""
+
+import re
+from collections.abc import Iterator
+
+from ingress.filters.cookies import CookiesSpecification
+from ingress.filters.headers import HeadersSpecification
+from ingress.filters.variables import Template
+from ingress.routes.annotations.reader import Reader
+from ingress.routes.annotations.wishes import Risk, Wishes
+from lb.cluster.objects import ConfigMap
+
+NAMES = {
+    "custom-headers": Risk.MEDIUM,
+    "upstream-vhost": Risk.LOW,
+    "connection-proxy-header": Risk.LOW,
+    "proxy-cookie-domain": Risk.MEDIUM,
+    "proxy-cookie-path": Risk.MEDIUM,
+}
+CONFIG = frozenset(
+    {
+        "hsts",
+        "hsts-max-age",
+        "hsts-include-subdomains",
+        "hsts-preload",
+        "add-headers",
+        "proxy-set-headers",
+        "hide-headers",
+        "server-tokens",
+        "allow-backend-server-header",
+        "global-allowed-response-headers",
+        "proxy-cookie-domain",
+        "proxy-cookie-path",
+        "use-gzip",
+        "enable-brotli",
+    }
+)
+
+YEAR_SECONDS = 31536000
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+
+
+def read(reader: Reader, wishes: Wishes) -> None:
+    _hsts(reader, wishes)
+    _server(reader, wishes)
+    _config_maps(reader, wishes)
+    _custom(reader, wishes)
+    _endpoint(reader, wishes)
+    _cookies(reader, wishes)
+    if "use-gzip" in reader.config or "enable-brotli" in reader.config:
+        wishes.options["compress"] = reader.flag("", config="use-gzip") or reader.flag("", config="enable-brotli")
+
+
+def _hsts(reader: Reader, wishes: Wishes) -> None:
+    """On every answer over TLS, instead of what the endpoint says."""
+    if not reader.flag("", reader.compat, config="hsts"):
+        return
+    value = f"max-age={reader.number('', YEAR_SECONDS, config='hsts-max-age')}"
+    if reader.flag("", True, config="hsts-include-subdomains"):
+        value += "; includeSubDomains"
+    if reader.flag("", config="hsts-preload"):
+        value += "; preload"
+    wishes.options["response_set_secure"] = (("Strict-Transport-Security", value),)
+
+
+def _server(reader: Reader, wishes: Wishes) -> None:
+    """What ingress-nginx lets clients know of who has answered: nothing."""
+    if not reader.compat and "server-tokens" not in reader.config:
+        return
+    if not reader.flag("", config="allow-backend-server-header"):
+        if reader.flag("", config="server-tokens"):
+            wishes.tell_client("Server", "causeway")
+        else:
+            wishes.keep_from_client("Server")
+
+
+def _config_maps(reader: Reader, wishes: Wishes) -> None:
+    """The operator's, for all Ingresses."""
+    variable: dict[str, list[tuple[str, str]]] = {"add-headers": [], "proxy-set-headers": []}
+    for key, tell in (("add-headers", wishes.tell_client), ("proxy-set-headers", wishes.tell_endpoint)):
+        for name, value in _listed(reader.operators_map(key)):
+            if "$" in value:
+                variable[key].append((name, value))
+            elif value:
+                tell(name, value)
+            elif key == "proxy-set-headers":
+                wishes.keep_from_endpoint(name)
+    for name in reader.words("", config="hide-headers"):
+        if _NAME.fullmatch(name):
+            wishes.keep_from_client(name)
+    if any(variable.values()):
+        wishes.filters["headers"] = HeadersSpecification(
+            request=tuple(variable["proxy-set-headers"]), response=tuple(variable["add-headers"])
+        )
+
+
+def _listed(found: ConfigMap | None) -> Iterator[tuple[str, str]]:
+    """Those of a ConfigMap's entries that can be fields."""
+    for name, value in (found.data or {}).items() if found else ():
+        if _NAME.fullmatch(name) and not _broken(value) and _is_template(value):
+            yield name, value.strip()
+
+
+def _is_template(value: str) -> bool:
+    try:
+        Template.parse(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _broken(value: str) -> bool:
+    return any((ord(each) < 32 and each != "\t") or each == "\x7f" for each in value)
+
+
+def _custom(reader: Reader, wishes: Wishes) -> None:
+    """What an Ingress may say of its own, of the names that the operator allows; what is wrong closes it."""
+    title = reader.text("custom-headers")
+    if not title:
+        return
+    found = reader.config_map("custom-headers", title)
+    allowed = {each.lower() for each in reader.words("", config="global-allowed-response-headers")}
+    reason = "" if found else f"ConfigMap {title} cannot be used"
+    for name, value in (found.data or {}).items() if found else ():
+        if not _NAME.fullmatch(name) or _broken(value):
+            reason = f"{name} is no field, or its value is none"
+        elif name.lower() not in allowed:
+            reason = f"{name} is not allowed"
+        else:
+            wishes.tell_client(name, value.strip())
+    if reason:
+        wishes.closed = wishes.closed or f"custom-headers: {reason}"
+        if found:
+            advice = "list it in global-allowed-response-headers of the controller's ConfigMap"
+            reader.wrong("custom-headers", f"{reason}; requests get 503", advice)
+
+
+def _endpoint(reader: Reader, wishes: Wishes) -> None:
+    """Host and Connection as endpoints are to see them."""
+    for annotation, name in (("upstream-vhost", "Host"), ("connection-proxy-header", "Connection")):
+        value = reader.text(annotation)
+        if not value:
+            continue
+        try:
+            constant = Template.parse(value).constant
+        except ValueError as error:
+            reader.wrong(annotation, str(error), "it has no effect")
+            continue
+        if constant:
+            wishes.tell_endpoint(name, value)
+        else:
+            before = wishes.filters.get("headers", HeadersSpecification())
+            assert isinstance(before, HeadersSpecification)
+            wishes.filters["headers"] = HeadersSpecification((*before.request, (name, value)), before.response)
+
+
+def _cookies(reader: Reader, wishes: Wishes) -> None:
+    domain, path = _pair(reader, "proxy-cookie-domain"), _pair(reader, "proxy-cookie-path")
+    if domain or path:
+        wishes.filters["cookies"] = CookiesSpecification(domain, path)
+
+
+def _pair(reader: Reader, name: str) -> tuple[str, str] | None:
+    text = reader.text(name, config=name)
+    if text in ("", "off"):
+        return None
+    parts = text.split()
+    try:
+        if len(parts) != 2 or parts[0].startswith("~"):
+            raise ValueError(f'"{text}" is not two texts')
+        Template.parse(parts[0]), Template.parse(parts[1])
+    except ValueError as error:
+        reader.wrong(name, str(error), 'write what is there and what takes its place, "localhost example.org"')
+        return None
+    return parts[0], parts[1]
