@@ -1,7 +1,7 @@
 # What carries an exchange: all that routes, attempts, filters, limits, counters and log lines know of how its client has
 # asked and how it gets its answer. Today that is a connection of HTTP/1.1, which carries one exchange after the other.
 #
-# Towards the exchange, a carrier calls exchange_begin with a head, request_body with what comes of its body, and
+# Towards the exchange, a carrier calls exchange_begin with a head, keeps what comes while it is parked, request_body with what comes of its body, and
 # exchange_gone when its client has gone. Whatever a carrier speaks, heads and bodies are HTTP/1.1's octets here.
 
 
@@ -30,6 +30,16 @@ cdef inline void carrier_settle(Exchange* x) noexcept:
 cdef inline bint carrier_keep(Exchange* x, const u8* p, int n) noexcept:
     """Octets that came with the request's body and are none of it; False when the client had to go."""
     return client_keep(x.down, p, n)
+
+
+cdef inline void carrier_resume(Exchange* x, bytes head, int status) noexcept:
+    """Call exchange_forward for a parked exchange, with what has come of its body meanwhile."""
+    client_resume(x.down, head, status)
+
+
+cdef inline SSL* carrier_tls(const Exchange* x) noexcept nogil:
+    """NULL: there is none."""
+    return x.down.ssl
 
 
 cdef inline void carrier_switched(Exchange* x) noexcept:

@@ -97,6 +97,9 @@ cdef struct Spool:
     int64_t sent             # of the file
     bint chunked
 
+cdef enum:
+    PARKED = -1              # instead of a status: filters take their time
+
 # One request and its response.
 cdef struct Exchange:
     Core* k
@@ -127,6 +130,10 @@ cdef struct Exchange:
     int64_t upstream_octets
     LogLine* log
     void* labels             # a tuple of the route's labels, if the log is on and it has some
+    void* asked              # Request: what its filters see; NULL: it has none
+    void* request_edits      # Edits of what goes on; NULL: none
+    void* response_edits     # Edits of what the client gets
+    int told_status          # 0: the client is told the status that came
     int64_t body_limit       # 0: none
     Spool* spool             # NULL: the request's body goes on as it comes
     Packer* packer           # NULL: the response goes on as it comes
@@ -149,6 +156,9 @@ cdef struct Exchange:
     u8 responding            # octets of the final response have gone to the client
     u8 decode                # an HTTP/1.0 client gets a chunked body without its chunks
     u8 upstream_close
+    u8 parked                # its filters take their time; octets of the client are kept
+    u8 shown                 # its filters have seen the response
+    u8 elsewhere             # what goes on is a request of our own, for the response its filters want
 
 cdef struct Endpoint:
     Core* k

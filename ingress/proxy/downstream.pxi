@@ -27,7 +27,7 @@ cdef void client_settle(Conn* c) noexcept:
             ticks = o.drain_idle if c.k.draining else o.client_head if timer == T_HEAD else o.client_idle
             if c.arriving & AWAIT_PROXY:
                 ticks = min(ticks, o.proxy_header)
-    elif x.request.mode != B_DONE:
+    elif x.request.mode != B_DONE and not x.parked:
         u = x.up
         if (x.spooling or (u != NULL and not u.connecting and held(&u.outbox) == 0)) and not c.eof:
             mask |= EPOLLIN
@@ -89,11 +89,11 @@ cdef void client_readable(Conn* c) noexcept:
     else:
         x = c.x
         c.progress += <uint32_t>n
-        x.octets_in += n if x.request.mode != B_DONE else 0
-        if x.request.mode == B_DONE:
+        if x.request.mode == B_DONE or x.parked:
             client_keep(c, READ, <int>n)
             client_settle(c)
         else:
+            x.octets_in += n
             request_body(x, READ, <int>n)
 
 
@@ -135,10 +135,15 @@ cdef void client_eof(Conn* c) noexcept:
             conn_close(c)
     elif x.request.mode == B_TUNNEL:
         tunnel_eof(x, c)
-    elif x.request.mode != B_DONE:
+    elif x.request.mode != B_DONE and not (x.parked and may_be_whole(x)):
         exchange_gone(x)
     else:
         client_settle(c)
+
+
+cdef inline bint may_be_whole(const Exchange* x) noexcept nogil:
+    """Whether the body of a parked request can be in what has come."""
+    return x.request.mode == B_CHUNKED or x.request.left <= held(&x.down.inbox)
 
 
 cdef void client_octets(Conn* c, u8* p, int n) noexcept:
@@ -231,10 +236,32 @@ cdef void client_run(Conn* c, u8* p, int n) noexcept:
         return
     if c.eof and c.x == NULL and held(&c.outbox) == 0:
         conn_close(c)       # in the middle of a head
-    elif c.eof and c.x != NULL and c.x.request.mode != B_DONE:
+    elif c.eof and c.x != NULL and c.x.request.mode != B_DONE and not c.x.parked:
         exchange_gone(c.x)  # in the middle of a body
     else:
         client_settle(c)
+
+
+cdef void client_resume(Conn* c, bytes head, int status) noexcept:
+    """Go on with a parked request, as if its head, and what has come since, were here just now."""
+    cdef Core* k = c.k
+    cdef int head_n = <int>len(head), n = head_n + held(&c.inbox), used
+    cdef Target t
+    cdef u8* p = <u8*>malloc(n)
+    if p == NULL:
+        k.counters.no_memory += 1
+        client_gone(c)
+        return
+    memcpy(p, <const u8*><const char*>head, head_n)
+    memcpy(p + head_n, c.inbox.p + c.inbox.start, held(&c.inbox))
+    buffer_free(&c.inbox)
+    request_head(p, head_n, &HEAD, &k.o.limits)
+    read_target(p, &HEAD, &t)
+    c.running = True
+    used = head_n + exchange_forward(c.x, p, n, &HEAD, &t, status)
+    c.running = False
+    client_run(c, p + used, n - used)
+    free(p)
 
 
 cdef inline bint last_request(const Conn* c) noexcept nogil:
@@ -274,7 +301,7 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
 
 cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     """Route the request and send it on: how many octets after its head were taken."""
-    cdef int body_n = 0, content_n = 0, status
+    cdef int status
     note_request(x, p, h)
     log_request(x, p, h, t)
     if h.close or x.k.draining:
@@ -287,9 +314,23 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
     status = auth_status(x, p, t) if x.peer.tls and (<Certificates>x.k.certificates).auths else 0
     if status == 0:
         status = find_route(x, p, h, t)
+    if status == 0 and x.body_limit and h.content_length > x.body_limit:
+        status = 413
+    if status == 0 and x.asked != NULL:
+        status = ask_filters(x)
+        if status == PARKED:
+            x.octets_in = h.length
+            return 0
+    return exchange_forward(x, p, n, h, t, status)
+
+
+cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int status) noexcept:
+    """Send a request on that has a route, or answer with `status`: how many octets after its head were taken."""
+    cdef int body_n = 0, content_n = 0
+    if status == 0 and x.asked != NULL:
+        status = apply_choices(x, p, h, t)
     if x.request.mode != B_DONE:
-        if (x.options & BUFFER_REQUEST and (h.chunked or h.content_length > n - h.length)
-                and not (x.body_limit and h.content_length > x.body_limit)
+        if (status == 0 and x.options & BUFFER_REQUEST and (h.chunked or h.content_length > n - h.length)
                 and not spool_begin(x, h, n > h.length)):
             exchange_gone(x)
             return 0
@@ -298,7 +339,7 @@ cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
             reply(x, 400)
             return 0
     x.octets_in = h.length + body_n
-    if status == 0 and x.body_limit and (h.content_length > x.body_limit or over_limit(x)):
+    if status == 0 and over_limit(x):
         status = 413
     if status == 0 and x.options & COMPRESS:
         x.accepts = <u8>accepted_coding(&x.k.o.packing, p, h)
@@ -374,6 +415,8 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
         x.repeatable = True
     if x.backend.balance != NULL:
         x.hash = request_hash(x, p, h, t)
+    if table.routes[route].plan != NULL:
+        take_plan(x, table, route, p, h, t)
     return 0
 
 
@@ -386,6 +429,10 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
         size += 2 * h.length    # lists are repeated, under other names
     if x.verified:
         size += x.peer.auth.text_n
+    if x.request_edits != NULL:
+        size += (<Edits>x.request_edits).size
+    if x.asked != NULL and (<Request>x.asked).other_target is not None:
+        size += <int>len((<Request>x.asked).other_target)
     w = writer(<u8*>malloc(size), size)
     if w.p == NULL:
         x.k.counters.no_memory += 1

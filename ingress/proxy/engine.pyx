@@ -8,6 +8,8 @@ endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi d
 
 cimport cython
 
+import asyncio
+import functools
 import hashlib
 import ipaddress
 import os
@@ -16,6 +18,9 @@ import resource
 import socket as sockets
 import tempfile
 
+from http import HTTPStatus
+
+from ingress.filters.api import Elsewhere, Reply
 from ingress.proxy.logwriter import LogWriter
 from ingress.proxy.settings import BackendSpec, RouteOptions, RouteSpec
 
@@ -32,7 +37,9 @@ include "log.pxi"
 include "trust.pxi"
 include "tickets.pxi"
 include "core.pxi"
+include "edits.pxi"
 include "balance.pxi"
+include "requests.pxi"
 include "routes.pxi"
 include "transport.pxi"
 include "backends.pxi"
@@ -49,6 +56,7 @@ include "rewrite.pxi"
 include "replies.pxi"
 include "compression.pxi"
 include "spool.pxi"
+include "filtering.pxi"
 include "exchange.pxi"
 include "downstream.pxi"
 include "upstream.pxi"
@@ -120,6 +128,18 @@ cdef class Engine:
         if self.k.epfd < 0:
             return
         serve_events(self.k)
+        if self.k.ready != NULL:
+            self.loop.call_soon(self._serve)
+
+    def _unpark(self, Request request, task):
+        """Filters that took their time have come to an end."""
+        if request.x == NULL:
+            if not task.cancelled():
+                task.exception()    # nobody is left to be told
+            return
+        tell_time(self.k)
+        unpark(request.x, task)
+        reap(self.k)
         if self.k.ready != NULL:
             self.loop.call_soon(self._serve)
 

@@ -41,6 +41,10 @@ cdef void exchange_end(Exchange* x) noexcept:
         x.status = 499
     stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
     log_exchange(x)
+    if x.asked != NULL:
+        filters_end(x)
+    hold(&x.request_edits, None)
+    hold(&x.response_edits, None)
     free(x.log)
     x.log = NULL
     if x.labels != NULL:

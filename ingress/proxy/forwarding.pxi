@@ -2,6 +2,9 @@
 
 cdef const char* HTTPS = b"https"    # and http, without its last octet
 
+cdef enum:
+    PORT_DIGITS = 8
+
 # Scheme, host and port as the client meant them.
 cdef struct Origin:
     const u8* host
@@ -57,13 +60,10 @@ cdef void believe(Origin* o, const u8* b, const Head* h) noexcept nogil:
         o.scheme_n = s.n
 
 
-cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
-    cdef Peer* peer = x.peer
-    cdef Origin o
-    cdef int n = 0
-    cdef const u8* client = client_text(x, &n)
-    cdef u8 digits[8]
-    cdef Writer port = writer(digits, <int>sizeof(digits))
+cdef void read_origin(Origin* o, const Exchange* x, const u8* b, const Head* h, const Target* t, u8* digits) noexcept:
+    """`digits` is room for a port."""
+    cdef const Peer* peer = x.peer
+    cdef Writer port = writer(digits, PORT_DIGITS)
     put_number(&port, peer.own_port)
     o.host = b + t.authority.at
     o.host_n = t.authority.n
@@ -72,7 +72,16 @@ cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, con
     o.scheme = <const u8*>HTTPS
     o.scheme_n = <int>strlen(HTTPS) - (0 if peer.tls or peer.secure else 1)
     if peer.trusted and x.k.o.use_forwarded:
-        believe(&o, b, h)
+        believe(o, b, h)
+
+
+cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
+    cdef Peer* peer = x.peer
+    cdef Origin o
+    cdef int n = 0
+    cdef const u8* client = client_text(x, &n)
+    cdef u8 digits[PORT_DIGITS]
+    read_origin(&o, x, b, h, t, digits)
     put_text(w, b"X-Real-IP: ")
     put(w, client, n)
     put_text(w, b"\r\n")

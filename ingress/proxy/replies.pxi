@@ -1,33 +1,30 @@
 # Answers of our own: errors, in the form nginx's customers expect.
 
-cdef const char* reason_of(int status) noexcept nogil:
-    if status == 400:
-        return b"400 Bad Request"
-    if status == 404:
-        return b"404 Not Found"
-    if status == 405:
-        return b"405 Method Not Allowed"
-    if status == 408:
-        return b"408 Request Timeout"
-    if status == 413:
-        return b"413 Content Too Large"
-    if status == 414:
-        return b"414 URI Too Long"
-    if status == 421:
-        return b"421 Misdirected Request"
-    if status == 431:
-        return b"431 Request Header Fields Too Large"
-    if status == 501:
-        return b"501 Not Implemented"
-    if status == 502:
-        return b"502 Bad Gateway"
-    if status == 503:
-        return b"503 Service Unavailable"
-    if status == 504:
-        return b"504 Gateway Timeout"
-    if status == 505:
-        return b"505 HTTP Version Not Supported"
-    return b"500 Internal Server Error"
+cdef list REASONS = []     # keeps the texts alive
+cdef const char* REASON[600]
+ALLOWED = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+
+
+cdef void init_reasons() except *:
+    """Status lines without the version. Words of RFC 9110; a status without any is its number."""
+    cdef bytes line
+    words = {status.value: status.phrase for status in HTTPStatus} | {
+        413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
+    for status in range(600):
+        line = f"{status} {words.get(status, '')}".encode()
+        REASONS.append(line)
+        REASON[status] = line
+
+
+init_reasons()
+
+
+cdef inline const char* reason_of(int status) noexcept nogil:
+    return REASON[status if 100 <= status < 600 else 500]
+
+
+cdef inline int shown_status(int status) noexcept nogil:
+    return 400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status
 
 
 cdef const char* title_of(int status, const char* reason) noexcept nogil:
@@ -56,7 +53,7 @@ cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head) no
     """A whole response; how many octets of it are body."""
     cdef u8 page[1024]
     cdef Writer body = writer(page, <int>sizeof(page))
-    cdef const char* reason = reason_of(400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status)
+    cdef const char* reason = reason_of(shown_status(status))
     put_page(&body, k, title_of(status, reason))
     put_text(w, b"HTTP/1.1 ")
     put_text(w, reason)
@@ -89,12 +86,15 @@ cdef void reply(Exchange* x, int status) noexcept:
     if x.raw:
         raw_refused(x, status)
         return
+    if x.asked != NULL or x.response_edits != NULL:
+        reply_edited(x, status)
+        return
     if x.request.mode != B_DONE:
         carrier_last(x, LINGER)      # the rest of the request may still be coming
     elif carrier_ending(x):
         carrier_last(x, CLOSE)
     body_n = put_reply(&w, x.k, status, carrier_closes(x), x.is_head)
-    x.status = 400 if status == NO_CERTIFICATE or status == BAD_CERTIFICATE else status
+    x.status = shown_status(status)
     x.octets_out += w.n
     x.body_out += body_n
     x.responding = True

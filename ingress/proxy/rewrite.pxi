@@ -84,12 +84,8 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
     """The head an endpoint gets."""
     cdef bint said = drop_forwarding(h)
     cdef int i
-    put_span(w, b, h.method)
-    put_text(w, b" ")
-    if t.path.n == 0:
-        put_text(w, b"/")
-    put_span(w, b, t.rest)
-    put_text(w, b" HTTP/1.1\r\n")
+    cdef int begun = w.n
+    put_request_line(w, x, b, h, t)
     if t.absolute or h.host.at < 0:
         for i in range(h.field_n):
             if h.field[i].kind == HOST:
@@ -111,7 +107,9 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
     if said:
         put_joined(w, b, h, FORWARDED_FOR, b"X-Original-Forwarded-For: ")
         put_joined(w, b, h, FORWARDED_HOST, b"X-Original-Forwarded-Host: ")
-    if h.request_id.n == 0:
+    if h.request_id.n == 0 and x.asked != NULL:
+        put_made_id(w, <Request>x.asked)
+    elif h.request_id.n == 0:
         put_text(w, b"X-Request-ID: ")
         put_random_id(w, x.k)
         if x.log != NULL and not w.full:
@@ -120,6 +118,37 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
         put_text(w, b"\r\n")
     if not (x.spooling and h.chunked):    # else its length follows, once it is known
         put_text(w, b"\r\n")
+    if x.request_edits != NULL:
+        edit_lines(w, begun, <Edits>x.request_edits)
+
+
+cdef void put_request_line(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
+    cdef bytes chosen = None
+    if x.asked != NULL:
+        chosen = (<Request>x.asked).other_target
+    if not x.elsewhere:
+        put_span(w, b, h.method)
+    elif x.is_head:
+        put_text(w, b"HEAD")
+    else:
+        put_text(w, b"GET")
+    put_text(w, b" ")
+    if chosen is not None:
+        put(w, <const u8*><const char*>chosen, <int>len(chosen))
+    else:
+        if t.path.n == 0:
+            put_text(w, b"/")
+        put_span(w, b, t.rest)
+    put_text(w, b" HTTP/1.1\r\n")
+
+
+cdef void put_made_id(Writer* w, Request r) noexcept:
+    """The id that filters may have been told."""
+    if r.made_id is None:
+        r.make_id()
+    put_text(w, b"X-Request-ID: ")
+    put(w, <const u8*><const char*>r.made_id, <int>len(r.made_id))
+    put_text(w, b"\r\n")
 
 
 cdef const char* DAYS = b"SunMonTueWedThuFriSat"
@@ -169,8 +198,13 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
     """The head a client gets: final, interim or of a switched protocol."""
     cdef Core* k = x.k
     cdef const u8* space = <const u8*>memchr(b, c' ', h.length)
-    put_text(w, b"HTTP/1.1")
-    put(w, space, <int>(b + h.target.at - space))    # status and reason, as they came
+    if x.told_status and h.status >= 200:
+        put_text(w, b"HTTP/1.1 ")
+        put_text(w, reason_of(x.told_status))
+        put_text(w, b"\r\n")
+    else:
+        put_text(w, b"HTTP/1.1")
+        put(w, space, <int>(b + h.target.at - space))    # status and reason, as they came
     put_kept(w, b, h)
     if h.status == 101:
         put_line(w, b"Connection: Upgrade\r\nUpgrade: ", b, h.upgrade)
@@ -193,4 +227,6 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Connection: close\r\n")
         elif x.minor == 0:
             put_text(w, b"Connection: keep-alive\r\n")
+    if x.response_edits != NULL and (h.status >= 200 or h.status == 101):
+        put_edits(w, <Edits>x.response_edits)
     put_text(w, b"\r\n")

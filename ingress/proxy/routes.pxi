@@ -9,6 +9,7 @@ cdef struct Route:
     Backend* backend
     int64_t body_limit
     u8 options               # RouteOption
+    void* plan               # Plan, held by the table; NULL: nothing but forwarding
 
 cdef struct PathEntry:
     bint used
@@ -49,7 +50,7 @@ cdef class HostTable:
     cdef int longest
     cdef bytes text
     cdef list labels         # of each route: a tuple of octets, or None
-
+    cdef list plans          # those of the routes
 
     def __cinit__(self):
         self.routes = NULL
@@ -118,6 +119,7 @@ cdef HostTable build_host_table(Core* k, object routes):
         size *= 2
     table.text = b"".join(stored)
     table.labels = []
+    table.plans = []
     table.mask = size - 1
     table.entries = <PathEntry*>calloc(size, sizeof(PathEntry))
     table.routes = <Route*>calloc(len(stored) + 1, sizeof(Route))
@@ -132,6 +134,7 @@ cdef HostTable build_host_table(Core* k, object routes):
         table.route_n = i + 1
         table.labels.append(tuple([label.encode() for label in spec[4]]) if len(spec) > 4 and spec[4] else None)
         read_route_options(k, &table.routes[i], spec.options if isinstance(spec, RouteSpec) else RouteOptions())
+        add_plan(table, i, spec)
         add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))
         at += len(path)
     return table
@@ -146,6 +149,21 @@ cdef void read_route_options(Core* k, Route* route, object options) except *:
                           (COMPRESS, options.compress)):
         if wanted is not None:
             route.options = <u8>(route.options | named if wanted else route.options & ~named)
+
+
+cdef void add_plan(HostTable table, int route, object spec) except *:
+    cdef Plan plan
+    chain = spec.filters if isinstance(spec, RouteSpec) else None
+    if chain is None or not chain.wants:
+        return
+    plan = Plan()
+    plan.chain = chain
+    plan.wants = chain.wants
+    plan.rule_path = spec.path
+    plan.backend = spec.backend
+    plan.labels = tuple(spec.labels)
+    table.plans.append(plan)
+    table.routes[route].plan = <void*>plan
 
 
 cdef void add_path(HostTable table, int route, int at, int n, bint exact, bint slash):

@@ -243,11 +243,15 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     cdef u8* out
     if x.backend.patience.retry_on & RETRY_STATUSES and response_retried(x, h.status):
         return
-    x.status = h.status
-    x.response_ns = x.k.now_ns
     endpoint_worked(u.endpoint)
     if x.backend.balance != NULL:
         note_latency(u.endpoint, x.k.now_ns - x.attempt_ns)
+    if x.asked != NULL and not x.shown and response_dropped(x, p, n, h):
+        return
+    x.status = x.told_status or h.status
+    x.response_ns = x.k.now_ns
+    if x.response_edits != NULL:
+        mark_edits(<Edits>x.response_edits, p, h)
     response_frame(x, p, h)
     if x.packer != NULL:
         h.content_length = -1
