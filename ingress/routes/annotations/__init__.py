@@ -12,7 +12,7 @@ and a line in GROUPS. Sources: ingress-nginx, docs/user-guide/nginx-configuratio
 from collections.abc import Mapping
 from types import ModuleType
 
-from ingress.routes.annotations import access_log, cors, headers, redirects, refused, rewrite
+from ingress.routes.annotations import access_log, cors, guard, headers, redirects, refused, rewrite
 from ingress.routes.annotations.reader import PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 from lb.cluster.objects import Ingress, Key
@@ -39,7 +39,13 @@ def read_annotations(
     wishes = Wishes()
     for group in GROUPS:
         group.read(reader, wishes)
+    wishes.refused = wishes.refused or guard.refusal(reader, _risks())
     for name in reader.names:
         if name not in KNOWN:
             reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect")
     return wishes, reader.problems, reader.references
+
+
+def _risks() -> dict[str, Risk]:
+    """What has no effect has no risk."""
+    return {name: risk for group in GROUPS if group is not refused for name, risk in group.NAMES.items()}

@@ -76,6 +76,10 @@ class Reader:
         """Whether the Ingress itself has a value that is not empty."""
         return bool(self._values.get(name, "").strip())
 
+    def written(self, name: str) -> str:
+        """The annotation's value to the letter."""
+        return self._values.get(name, "")
+
     def wrong(self, name: str, reason: str, advice: str = "") -> None:
         """Report an annotation, or the ConfigMap's key if only that is there."""
         if name in self._spelled or name not in self.config:
