@@ -306,7 +306,11 @@ def ingress(
     assert opened.connection is not None
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
-    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher)
+    # Imports the Kubernetes client: only where there is an API server.
+    from lb.cluster.events import Events
+
+    events = Events(opened.connection, opened.store, "ingress")
+    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher, events=events)
 
 
 @click.command(short_help="Validate manifests.")

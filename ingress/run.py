@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ingress import systemd, wire
 from ingress.control import ControlSocket
@@ -32,6 +32,9 @@ from lb.cluster.objects import Object
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
 from lb.reconcile import ApplyFailed, reconcile_forever
+
+if TYPE_CHECKING:
+    from lb.cluster.events import Events
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Plan:
     workers: int
     admin: socket.socket | None = None
     publisher: StatusPublisher | None = None
+    events: "Events | None" = None
+    """Where Problems are told beside the log."""
     default_certificate: Certificate | None = None
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
@@ -273,9 +278,12 @@ class Proxy:
 
     async def _publish_status(self) -> None:
         await self.in_charge.wait()
-        if self.plan.publisher is not None:
-            await self.plan.publisher.run(self.table, self.plan.source.synced)
-        await asyncio.Event().wait()
+        async with asyncio.TaskGroup() as group:
+            if self.plan.publisher is not None:
+                group.create_task(self.plan.publisher.run(self.table, self.plan.source.synced))
+            if self.plan.events is not None:
+                group.create_task(self.plan.events.run(self.table.problems))
+            group.create_task(asyncio.Event().wait())
 
     async def _take_back(self, publishing: "asyncio.Task[None]") -> None:
         await _cancelled(publishing)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,6 +30,9 @@ from lb.cluster.objects import Object
 from lb.cluster.problems import Problems
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
+
+if TYPE_CHECKING:
+    from lb.cluster.events import Events
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +119,7 @@ def start(
     listening: Listening,
     *,
     publisher: StatusPublisher | None = None,
+    events: "Events | None" = None,
     objects_of_flags: Callable[[], Iterable[Object]] = tuple,
 ) -> None:
     """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if a second signal cut it short.
@@ -137,6 +141,7 @@ def start(
             listening,
             predecessor=predecessor,
             publisher=publisher,
+            events=events,
             objects_of_flags=objects_of_flags,
         )
     except click.ClickException as error:
@@ -154,6 +159,7 @@ def _start(
     *,
     predecessor: Predecessor | None,
     publisher: StatusPublisher | None,
+    events: "Events | None",
     objects_of_flags: Callable[[], Iterable[Object]],
 ) -> bool:
     _allow_many_connections()
@@ -170,6 +176,7 @@ def _start(
         workers=workers,
         admin=admin,
         publisher=publisher,
+        events=events,
         default_certificate=make_default_certificate() if listening.https else None,
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,
