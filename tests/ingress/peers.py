@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +14,10 @@ import h11
 
 @dataclass
 class Endpoint:
-    """An HTTP server that answers every request with JSON: its own name and what it was asked."""
+    """An HTTP server that answers every request with JSON: its own name and what it was asked.
+
+    A request's fields "tell-NAME" are fields NAME of its answer; "tell-status" is its status.
+    """
 
     name: str
     port: int = 0
@@ -54,6 +57,7 @@ class Endpoint:
         if target.startswith("/slow"):
             await self.hold.wait()
         headers = {name.decode(): value.decode() for name, value in request.headers}
+        told = [(name[5:], value) for name, value in request.headers if name.startswith(b"tell-")]
         body = json.dumps(
             {
                 "service": self.name,
@@ -64,8 +68,9 @@ class Endpoint:
                 "body_octets": length,
             }
         ).encode()
-        fields = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        out = connection.send(h11.Response(status_code=200, headers=fields)) or b""
+        status = int(headers.get("tell-status", 200))
+        fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *told]
+        out = connection.send(h11.Response(status_code=status, headers=fields)) or b""
         if request.method != b"HEAD":
             out += connection.send(h11.Data(data=body)) or b""
         writer.write(out + (connection.send(h11.EndOfMessage()) or b""))
@@ -100,6 +105,8 @@ class Answer:
     status: int
     fields: dict[str, str]
     body: bytes
+    lines: tuple[tuple[str, str], ...] = ()
+    """Every field line; names in lower case."""
 
     @property
     def echo(self) -> dict[str, Any]:
@@ -125,9 +132,17 @@ class Client:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         return cls(reader, writer)
 
-    async def ask(self, host: str, path: str, *, method: str = "GET", body: bytes = b"") -> Answer:
+    async def ask(
+        self,
+        host: str,
+        path: str,
+        *,
+        method: str = "GET",
+        body: bytes = b"",
+        fields: Sequence[tuple[str, str]] = (("user-agent", "tests"),),
+    ) -> Answer:
         """Send one request and read its answer. Raises ConnectionError if the connection ends first."""
-        fields = [("host", host), ("user-agent", "tests"), ("content-length", str(len(body)))]
+        fields = [("host", host), ("content-length", str(len(body))), *fields]
         out = self.connection.send(h11.Request(method=method, target=path, headers=fields)) or b""
         if body:
             out += self.connection.send(h11.Data(data=body)) or b""
@@ -149,7 +164,8 @@ class Client:
             body += event.data
         if not isinstance(event, h11.EndOfMessage):
             raise ConnectionError("the answer was cut off")
-        return Answer(head.status_code, {name.decode(): value.decode() for name, value in head.headers}, body)
+        lines = tuple((name.decode(), value.decode("latin-1")) for name, value in head.headers)
+        return Answer(head.status_code, dict(lines), body, lines)
 
     @property
     def open(self) -> bool:

@@ -1,0 +1,92 @@
+"""A running proxy with annotated Ingresses, for black-box tests of what annotations do.
+
+A module of tests has one site, with a host for each case: `site = fixture_of(annotated(...), ...)`.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from lb.cluster.objects import ConfigMap, Ingress, Metadata, Object
+from tests.ingress.peers import Answer, Endpoint, ask, endpoints
+from tests.ingress.serving import Folder, Served, flat, serving
+from tests.ingress.state import ingress, service
+
+NGINX = "nginx.ingress.kubernetes.io/"
+ECHO = "echo"
+
+ANYBODY = ssl.create_default_context()
+ANYBODY.check_hostname = False
+ANYBODY.verify_mode = ssl.CERT_NONE
+
+
+def annotated(
+    host: str,
+    annotations: Mapping[str, str] | None = None,
+    *paths: tuple[str, str] | tuple[str, str, str],
+    name: str = "",
+    **spec: Any,
+) -> Ingress:
+    """An Ingress of one host. annotations: by plain name; without any, ingress-nginx is followed all the same.
+
+    paths: path, pathType and, unless it is "echo", Service; without any, Prefix "/".
+    """
+    rules = {host: [(path[0], path[1], path[2] if len(path) == 3 else ECHO) for path in paths or (("/", "Prefix"),)]}
+    written = {NGINX + key: value for key, value in (annotations or {"use-regex": "false"}).items()}
+    return ingress(name or host.replace("*", "any"), rules, annotations=written, **spec)
+
+
+def config_map(namespace: str, name: str, data: dict[str, str]) -> ConfigMap:
+    return ConfigMap(metadata=Metadata(name=name, namespace=namespace), data=data)
+
+
+@dataclass
+class Site:
+    served: Served
+    folder: Folder
+    endpoints: dict[str, Endpoint]
+
+    async def get(self, host: str, path: str = "/", *, secure: bool = False, **how: Any) -> Answer:
+        """One request on a connection of its own; how: as for peers.Client.ask."""
+        if secure:
+            return await ask(self.served.https, host, path, tls=ANYBODY, name=host.partition(":")[0], **how)
+        return await ask(self.served.http, host, path, **how)
+
+    async def location(self, host: str, path: str = "/", **how: Any) -> tuple[int, str]:
+        """Status and Location."""
+        answer = await self.get(host, path, **how)
+        return answer.status, answer.fields.get("location", "")
+
+    async def sent(self, host: str, path: str = "/", **how: Any) -> str:
+        """The target that the endpoint was asked for."""
+        answer = await self.get(host, path, **how)
+        assert answer.status == 200, answer
+        return str(answer.echo["path"])
+
+
+def fixture_of(*objects: Object, flags: Sequence[str] = (), https: bool = False) -> Callable[..., Any]:
+    """A fixture of the module: these objects served, with an endpoint for each Service that their rules name."""
+
+    @pytest_asyncio.fixture(scope="module", loop_scope="module")
+    async def site(tmp_path_factory: Any) -> AsyncIterator[Site]:
+        path: Path = tmp_path_factory.mktemp("site")
+        names = sorted({name for each in objects if isinstance(each, Ingress) for name in _services(each)})
+        async with AsyncExitStack() as stack:
+            there = await stack.enter_async_context(endpoints(*names))
+            folder = Folder(path)
+            folder.write("all", [*flat(*(service(each.name, each.address) for each in there)), *objects])
+            argv = ["-f", str(path), "--workers", "1", *flags, *(["--https", "127.0.0.1:0"] if https else [])]
+            served = await stack.enter_async_context(serving(*argv))
+            yield Site(served, folder, {each.name: each for each in there})
+
+    return site
+
+
+def _services(found: Ingress) -> list[str]:
+    paths = [path for rule in found.spec.rules if rule.http for path in rule.http.paths]
+    return [path.backend.service.name for path in paths if path.backend.service]
