@@ -224,6 +224,10 @@ cdef Endpoint* pick(Exchange* x) noexcept:
     cdef Endpoint* e
     if b.n == 0:
         return NULL
+    if x.asked != NULL:
+        e = pinned(x)
+        if e != NULL:
+            return e
     if b.balance != NULL:
         return balance_pick(x)
     if x.tried_n == 0:
@@ -233,6 +237,20 @@ cdef Endpoint* pick(Exchange* x) noexcept:
         if not is_ejected(e):
             return e
     return pick_other(x, may_leave_out(b))
+
+
+cdef Endpoint* pinned(Exchange* x) noexcept:
+    """The endpoint that the filters have chosen for this attempt, if it may be used."""
+    cdef Request r = <Request>x.asked
+    cdef Backend* b = x.backend
+    cdef int i
+    if not r.pin_octets or (x.attempts and not r.pin_retries):
+        return NULL
+    for i in range(b.n):
+        if same_name(b.endpoints[i].key, b.endpoints[i].key_n, <const u8*><const char*>r.pin_octets,
+                     <int>len(r.pin_octets)):
+            return NULL if is_ejected(b.endpoints[i]) and may_leave_out(b) else b.endpoints[i]
+    return NULL
 
 
 cdef Endpoint* pick_other(Exchange* x, bint leave_out) noexcept:

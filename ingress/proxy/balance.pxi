@@ -75,6 +75,8 @@ cdef void read_balance(Balance* p, object spec) except *:
         p.hash_by = BY_CLIENT
     elif spec.hash_by == "uri":
         p.hash_by = BY_URI
+    elif spec.hash_by == "filter":
+        p.hash_by = BY_FILTER
     elif kind in ("header", "cookie") and found:
         p.hash_by = BY_HEADER if kind == "header" else BY_COOKIE
         name = found.encode()
@@ -83,7 +85,7 @@ cdef void read_balance(Balance* p, object spec) except *:
         memcpy(p.name, <const char*>name, len(name))
         p.name_n = len(name)
     else:
-        raise ValueError(f"hash_by: {spec.hash_by!r} is none of client, uri, header:NAME and cookie:NAME")
+        raise ValueError(f"hash_by: {spec.hash_by!r} is none of client, uri, filter, header:NAME and cookie:NAME")
 
 
 cdef Balance* balance_new(Backend* b, Endpoint** members, list weights, object spec) except? NULL:
@@ -227,7 +229,11 @@ cdef uint64_t request_hash(Exchange* x, const u8* b, const Head* h, const Target
     cdef const Field* f
     cdef Span found
     cdef const u8* text
+    cdef bytes chosen
     cdef int i, n = 0
+    if p.hash_by == BY_FILTER and x.asked != NULL and (<Request>x.asked).hash_key:
+        chosen = (<Request>x.asked).hash_key
+        return hash_octets(<const u8*><const char*>chosen, <int>len(chosen))
     if p.hash_by == BY_CLIENT:
         text = client_text(x, &n)
         return hash_octets(text, n)

@@ -215,7 +215,7 @@ cdef enum Algorithm:
     ROUND_ROBIN, EWMA, LEAST_REQUESTS, RING, MAGLEV
 
 cdef enum HashBy:
-    BY_NOTHING, BY_CLIENT, BY_URI, BY_HEADER, BY_COOKIE
+    BY_NOTHING, BY_CLIENT, BY_URI, BY_HEADER, BY_COOKIE, BY_FILTER
 
 # How a backend's requests are shared out, where that is not by plain turns. One entry per endpoint of the backend.
 cdef struct Balance:

@@ -239,7 +239,7 @@ cdef void put_peer_value(Writer* w, const Peer* peer, Log* log, int variable) no
         put_number(w, peer.served)
     elif variable == V_TIME_LOCAL or variable == V_TIME_ISO or variable == V_MSEC:
         put_time(w, log, variable)
-    elif variable != V_NONE:
+    elif variable != V_ALTERNATIVE:
         put_escaped(w, NULL, 0, log.format.escape)
 
 
@@ -273,10 +273,18 @@ cdef void log_exchange(Exchange* x) noexcept:
     cdef LogFormat* f = &log.format
     cdef LogLine* line = x.log
     cdef const u8* value = <const u8*>(line + 1)
+    cdef bytes user = None
+    cdef bytes alternative = b""
     cdef Writer w
     cdef int i, room = LOG_ROOM
     if line == NULL:
         return
+    if x.asked != NULL:
+        if not (<Request>x.asked).log:
+            return
+        user = text_octets((<Request>x.asked).user) or None
+        alternative = text_octets((<Request>x.asked).alternative)
+        room += ESCAPED_MAX * (<int>len(user or b"") + <int>len(alternative))
     for i in range(f.item_n):
         room += ESCAPED_MAX * line.value_n[i] + f.items[i].n
     w = log_room(x.k, room)
@@ -286,13 +294,24 @@ cdef void log_exchange(Exchange* x) noexcept:
         if f.items[i].variable == V_TEXT:
             put(&w, f.text + f.items[i].at, f.items[i].n)
         elif f.items[i].variable < V_LABEL:
-            put_escaped(&w, value, line.value_n[i], f.escape)
+            if f.items[i].variable == V_REMOTE_USER and user is not None:
+                put_escaped(&w, <const u8*><const char*>user, <int>len(user), f.escape)
+            else:
+                put_escaped(&w, value, line.value_n[i], f.escape)
             value += line.value_n[i]
+        elif f.items[i].variable == V_ALTERNATIVE:
+            if alternative:
+                put_escaped(&w, <const u8*><const char*>alternative, <int>len(alternative), f.escape)
         elif f.items[i].variable == V_LABEL:
             put_label(&w, x, f.items[i].at)
         else:
             put_exchange_value(&w, x, f.items[i].variable)
     log_take(x.k, &w)
+
+
+cdef bytes text_octets(str text):
+    """What a filter has set, at the length of a value."""
+    return b"" if text is None else text.encode("utf-8", "replace")[:LOG_PART_MAX]
 
 
 cdef void put_label(Writer* w, Exchange* x, int which) noexcept:

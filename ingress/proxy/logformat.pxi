@@ -7,7 +7,7 @@ cdef enum LogVariable:
     V_REQUEST, V_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_PROTOCOL, V_HOST, V_REMOTE_USER, V_FIELD, V_LABEL, V_REQUEST_ID
     # at the end
     V_REMOTE_ADDR, V_SCHEME, V_SERVER_PORT, V_TIME_LOCAL, V_TIME_ISO, V_MSEC, V_STATUS, V_BODY_SENT, V_BYTES_SENT
-    V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_NAME, V_NONE, V_UPSTREAM_ADDR, V_UPSTREAM_LENGTH, V_UPSTREAM_TIME
+    V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_NAME, V_ALTERNATIVE, V_UPSTREAM_ADDR, V_UPSTREAM_LENGTH, V_UPSTREAM_TIME
     V_UPSTREAM_STATUS, V_CONNECTION_REQUESTS
 
 cdef enum:
@@ -42,7 +42,7 @@ cdef dict VARIABLES = {
     "scheme": V_SCHEME, "pass_access_scheme": V_SCHEME, "server_port": V_SERVER_PORT, "pass_server_port": V_SERVER_PORT,
     "time_local": V_TIME_LOCAL, "time_iso8601": V_TIME_ISO, "msec": V_MSEC, "status": V_STATUS,
     "body_bytes_sent": V_BODY_SENT, "bytes_sent": V_BYTES_SENT, "request_length": V_REQUEST_LENGTH,
-    "request_time": V_REQUEST_TIME, "proxy_upstream_name": V_UPSTREAM_NAME, "proxy_alternative_upstream_name": V_NONE,
+    "request_time": V_REQUEST_TIME, "proxy_upstream_name": V_UPSTREAM_NAME, "proxy_alternative_upstream_name": V_ALTERNATIVE,
     "upstream_addr": V_UPSTREAM_ADDR, "upstream_response_length": V_UPSTREAM_LENGTH,
     "upstream_response_time": V_UPSTREAM_TIME, "upstream_status": V_UPSTREAM_STATUS,
     "connection_requests": V_CONNECTION_REQUESTS,

@@ -142,8 +142,8 @@ class BackendSpec:
       least_requests  of two at random the one with fewer requests under way;
       ring, maglev    consistent hash of what `hash_by` names: the same key, the same endpoint, and few keys move when
                       endpoints come or go. A ring keeps more keys where they are, maglev's shares are more even.
-    `hash_by`: "client" (its address), "uri" (target with query), "header:NAME" or "cookie:NAME"; requests without the
-    field or cookie go anywhere.
+    `hash_by`: "client" (its address), "uri" (target with query), "header:NAME", "cookie:NAME" or "filter" (hash_key of
+    the filters' Request); requests without such a thing go anywhere.
     """
 
     algorithm: str = "round_robin"

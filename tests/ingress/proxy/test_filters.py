@@ -1,75 +1,18 @@
 """What filters see of requests and responses and what becomes of what they say, over real sockets."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from ingress.filters.api import Elsewhere, Filter, Reply, Request, Response
-from ingress.filters.chain import Chain
-from ingress.proxy import RouteOptions, RouteSpec, Settings
-from tests.ingress.filters.asked import Desk
+from ingress.filters.api import Reply, Request, Response
+from ingress.proxy import BackendSpec, Settings
 from tests.ingress.proxy import rig as rigs
-from tests.ingress.proxy.rig import Rig, echo, read_response, request, rig, until
-
-
-class Nothing(msgspec.Struct, frozen=True):
-    pass
-
-
-Verdict = Reply | Awaitable[Reply | None] | None
-
-
-class Base(Filter[Any]):
-    Specification = Nothing
-
-
-def chain(
-    request: Callable[[Request], Verdict] | None = None,
-    response: Callable[[Request, Response], Elsewhere | None] | None = None,
-    finish: Callable[[Request, int], None] | None = None,
-    **hooks: Any,
-) -> Chain:
-    """A chain of one filter with these hooks."""
-    made = {"request": request, "response": response, "finish": finish, **hooks}
-    body: dict[str, Any] = {"name": "made"}
-    for name, hook in made.items():
-        if hook is not None and callable(hook):
-            body[name] = lambda self, *given, hook=hook: hook(*given)
-        elif hook is not None:
-            body[name] = hook
-    return Chain([type("Made", (Base,), body)(Nothing(), Desk())])
-
-
-PLAIN = RouteOptions()
-
-
-def route(r: Rig, filters: Chain, options: RouteOptions = PLAIN) -> None:
-    """Everything goes through these filters, except what begins with /plain."""
-    labels = ("shop", "web", "cart", "80", "/")
-    r.engine.set_host(
-        "",
-        [
-            RouteSpec("/", False, "backend", 7, labels, options, filters),
-            RouteSpec("/plain", False, "backend", 8),
-        ],
-    )
-
-
-def value(head: bytes, name: str) -> str | None:
-    return rigs.Request(head, 0).get(name)
-
-
-def values(head: bytes, name: str) -> Sequence[str]:
-    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:]]
-    return [text.decode() for key, _, text in lines if key.lower() == name.lower().encode()]
-
-
-def status(octets: bytes) -> int:
-    return int(octets.split(b" ", 2)[1])
-
+from tests.ingress.proxy.filtered import Verdict, chain, route, status, values
+from tests.ingress.proxy.rig import echo, read_response, request, rig, until
+from tests.ingress.proxy.test_log import open_log
 
 # -- what a request says
 
@@ -475,3 +418,107 @@ async def test_finish_comes_once_for_every_request() -> None:
         writer.write(request("/wait"))
         await until(lambda: r.engine.stats()["exchanges"] == 1)
     assert ended[3:] == [("/wait", 499)]
+
+
+# -- the log
+
+
+async def test_what_the_log_says(tmp_path: Path) -> None:
+    def decide(asked: Request) -> None:
+        assert asked.log
+        asked.log = asked.path != "/silent"
+        asked.user = asked.query
+        asked.alternative = "shop-canary-80" if asked.path == "/canary" else ""
+
+    text = "$remote_user|$request_uri|$proxy_alternative_upstream_name|$status|$req_id"
+    file = tmp_path / "log"
+    async with rig(settings=Settings(access_log_fd=open_log(file), access_log_format=text)) as r:
+        route(r, chain(decide))
+        for path in ("/a?ann%22", "/silent", "/canary", "/plain", "/end"):
+            await r.get(path, "X-Request-ID: some", "Authorization: Basic Ym9iOng=")
+    await until(lambda: file.read_bytes().count(b"\n") == 4)
+    assert file.read_text().splitlines() == [
+        "ann%22|/a?ann%22||200|some",
+        "bob|/canary|shop-canary-80|200|some",
+        "bob|/plain||200|some",
+        "bob|/end||200|some",
+    ]
+
+
+# -- which endpoint
+
+
+async def test_a_pinned_endpoint() -> None:
+    async with rig(echo, echo, echo) as r:
+        addresses = [f"{host}:{port}" for host, port in (each.address for each in r.endpoints)]
+
+        def pin(asked: Request) -> None:
+            asked.pin = addresses[int(asked.query)] if asked.query != "9" else "10.0.0.1:1"
+
+        route(r, chain(pin))
+        for wanted in (2, 0, 1, 1, 2):
+            before = len(r.endpoints[wanted].requests)
+            await r.get(f"/?{wanted}")
+            assert len(r.endpoints[wanted].requests) == before + 1
+        assert status(await r.get("/?9")) == 200
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_retries_of_a_pinned_endpoint(again: bool) -> None:
+    async def refuse(got: rigs.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with rig(refuse, echo) as r:
+        spec = BackendSpec(retry_on=("http_503",), eject_after_failures=0)
+        r.engine.set_backend("backend", [each.address for each in r.endpoints], spec)
+        host, port = r.endpoint.address
+
+        def pin(asked: Request) -> None:
+            asked.pin = f"{host}:{port}"
+            asked.pin_retries = again
+
+        route(r, chain(pin))
+        for _ in range(4):
+            assert status(await r.get("/")) == (503 if again else 200)
+        assert len(r.endpoint.requests) == (12 if again else 4)
+
+
+async def test_a_pinned_endpoint_that_is_ejected_is_passed_over() -> None:
+    async def slam(got: rigs.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with rig(slam, echo) as r:
+        spec = BackendSpec(eject_after_failures=2, eject_seconds=60)
+        r.engine.set_backend("backend", [each.address for each in r.endpoints], spec)
+        host, port = r.endpoint.address
+        seen: list[object] = []
+
+        def pin(asked: Request) -> None:
+            asked.pin = f"{host}:{port}"
+            seen.append(len(asked.endpoints("backend")))
+
+        route(r, chain(pin))
+        for _ in range(5):
+            assert status(await r.get("/")) == 200
+        assert len(r.endpoint.requests) == 2
+        assert seen == [2, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "maglev"])
+async def test_a_hash_of_the_filters(algorithm: str) -> None:
+    async with rig(*[echo] * 5) as r:
+        addresses = [each.address for each in r.endpoints]
+        r.engine.set_backend("backend", addresses, BackendSpec(algorithm=algorithm, hash_by="filter"))
+
+        def choose(asked: Request) -> None:
+            asked.hash_key = asked.query.encode()
+
+        route(r, chain(choose))
+        for key in "abcdefg":
+            for _ in range(3):
+                await r.get(f"/?{key}")
+        for key in "abcdefg":
+            found = [n for n, each in enumerate(r.endpoints) if any(got.path == f"/?{key}" for got in each.requests)]
+            assert [r.endpoints[n].address for n in found] == [addresses[found[0]]]
+            host, port = addresses[found[0]]
+            assert r.engine.choose("backend", key.encode()) == f"{host}:{port}"
