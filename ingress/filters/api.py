@@ -246,8 +246,24 @@ class Filter(Generic[S]):
         """The exchange is over, whatever became of it. Called once for every request this filter has seen."""
 
 
+class Tallies(Protocol):
+    """Numbers that all workers share, by zone (such as the Ingress and what is counted) and client."""
+
+    def adjust(self, zone: str, client: str, change: Callable[[int, int], tuple[int, int] | None]) -> None:
+        """change: (when, value), zeros at first -> what they shall be; None leaves them. The smallest `when` goes first
+        when there are too many clients."""
+
+    def enter(self, zone: str, client: str, most: int) -> int | None:
+        """One more is there; what to say to `leave` once it is gone. None: `most` are there already."""
+
+    def leave(self, row: int) -> None: ...
+
+
 class Tools(Protocol):
     """What a worker offers its filters."""
+
+    @property
+    def tallies(self) -> Tallies: ...
 
     async def fetch(
         self,

@@ -18,12 +18,12 @@ _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 class BadSecret(Exception):
-    """The Secret holds no usable certificate."""
+    """The Secret does not hold what it should."""
 
 
 def read_pair(secret: Secret) -> tuple[bytes, bytes]:
     """Return chain and key in PEM; BadSecret says what is wrong. The key must belong to the first certificate."""
-    chain_pem, key_pem = _value(secret, CHAIN), _value(secret, KEY)
+    chain_pem, key_pem = secret_value(secret, CHAIN), secret_value(secret, KEY)
     try:
         first = x509.load_pem_x509_certificates(chain_pem)[0]
         certified = first.public_key().public_bytes(*_SPKI)
@@ -69,7 +69,8 @@ def compile_certificate(
     return chosen, problems
 
 
-def _value(secret: Secret, name: str) -> bytes:
+def secret_value(secret: Secret, name: str) -> bytes:
+    """What a Secret has under a name. Raises BadSecret."""
     plain = (secret.string_data or {}).get(name)
     if plain is not None:
         return plain.encode()

@@ -30,11 +30,13 @@ class ClientAuthWish(msgspec.Struct, frozen=True):
     """The hosts of this Ingress ask their TLS clients for certificates: ClientAuth of ingress/proxy/settings.py."""
 
     ca_pem: bytes
-    """b"": the Secret is missing or wrong, so everything is refused with 403."""
+    """b"": the Secret or `match_cn` is missing or wrong, so everything is refused with 403."""
     verify: str = "on"
     depth: int = 1
     pass_certificate: bool = False
     error_page: str = ""
+    match_cn: str = ""
+    """A pattern for the subject, "" if it does not matter: else 403."""
 
 
 class Wishes(msgspec.Struct):

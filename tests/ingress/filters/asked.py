@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingress.filters.api import Answer, ClientCertificate, FetchFailed, Fields
+from ingress.tallies import Tallies, make_tallies
 
 
 def _set(fields: list[tuple[str, str]], name: str, value: str | None) -> None:
@@ -143,6 +144,7 @@ class Desk:
     date: float = 1_700_000_000.0
     chance: float = 0.5
     fetched: list[tuple[str, str, Fields, bytes]] = field(default_factory=list)
+    tallies: Tallies = field(default_factory=lambda: Tallies(make_tallies(1), 0))
     spawned: list[Awaitable[object]] = field(default_factory=list)
 
     async def fetch(
