@@ -21,6 +21,7 @@ from ingress import tickets, wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
 from ingress.routes.model import Changes, Endpoint
+from ingress.tallies import make_tallies
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +137,8 @@ class Supervisor:
         """Server names whose TLS is handed to endpoints undecrypted."""
         self.tickets = tickets.TicketKeys(os.urandom)
         """Sessions of one worker's TLS clients can be resumed with every other."""
+        self.tallies_fd = -1
+        """What limits count, for all workers together."""
         self.inherited: tuple[int, ...] = ()
         """File descriptors that settings speak of."""
         self.workers: dict[int, Worker] = {}
@@ -160,6 +163,7 @@ class Supervisor:
 
     async def run(self) -> None:
         """Keep every slot filled until `drain` has emptied them. Raises WorkersFail if none ever comes up."""
+        self.tallies_fd = make_tallies(self.slots)
         try:
             async with asyncio.TaskGroup() as group:
                 watch = group.create_task(self._watch())
@@ -179,6 +183,7 @@ class Supervisor:
                 worker.process.kill()
             for listener in self.listeners:
                 listener.close()
+            os.close(self.tallies_fd)
 
     def publish(self, changes: Changes) -> None:
         """Tell every worker what has changed; the first time, all there is."""
@@ -293,14 +298,14 @@ class Supervisor:
             # Blocking, on this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
             process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-P", "-m", "ingress.worker", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno(), *(line.fd for line in lines), *self.inherited],
+                pass_fds=[theirs.fileno(), self.tallies_fd, *(line.fd for line in lines), *self.inherited],
                 stdin=subprocess.DEVNULL,
             )
         worker = Worker(slot, process)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         worker.connect(writer)
         # No await from here on: the worker gets the tables as they are now and every change after that.
-        worker.send(wire.Start(lines, self.settings, self.backend_spec, self.passthrough))
+        worker.send(wire.Start(lines, self.settings, self.backend_spec, self.passthrough, slot, self.tallies_fd))
         worker.send(wire.TicketKeys(self.tickets.keys))
         if self.generation:
             worker.send(self.snapshot(self.generation))

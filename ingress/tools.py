@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ingress.filters.api import Answer, FetchFailed, Fields
+from ingress.tallies import Tallies, make_tallies
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,9 @@ THREADS = 4
 class WorkerTools:
     """The `Tools` of ingress/filters/api.py."""
 
-    def __init__(self) -> None:
+    def __init__(self, tallies: Tallies | None = None) -> None:
+        """tallies: what all workers share; None: there are no others."""
+        self.tallies = tallies or Tallies(make_tallies(1), 0)
         self._threads: ThreadPoolExecutor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -39,6 +39,9 @@ class Start(Message, frozen=True):
     """Likewise of BackendSpec, for every backend."""
     passthrough: dict[str, tuple[Endpoint, ...]] = {}
     """Server names whose TLS is handed to endpoints undecrypted."""
+    slot: int = 0
+    tallies_fd: int = -1
+    """Of ingress/tallies.py, inherited."""
 
 
 class RouteLine(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,7 @@ import uvloop
 from ingress import wire
 from ingress.filters.registry import Registry
 from ingress.proxy import BackendSpec, ClientAuth, Engine, RouteOptions, RouteSpec, Settings
+from ingress.tallies import Tallies
 from ingress.tools import WorkerTools
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Worker:
         """Hosts that ask their TLS clients for certificates."""
         self.handed_through: set[str] = set()
         """Hosts whose TLS is handed to a backend."""
-        self.filters = Registry(WorkerTools())
+        self.filters: Registry
         self.drain: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -65,6 +66,7 @@ class Worker:
     def take(self, message: wire.Downward) -> None:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
+            self.filters = Registry(WorkerTools(Tallies(message.tallies_fd, message.slot)))
             self.backend_fields = message.backend_spec
             self.backend_spec = read_spec(message.backend_spec)
             self.engine.on_trouble = log.warning
