@@ -123,13 +123,14 @@ class Worker:
         """Replace all of a host. ValueError for what the engine does not take; then its routes are what they were."""
         asked = msgspec.convert(lines.client_auth, ClientAuth) if lines and lines.client_auth else None
         passthrough = lines.passthrough if lines else ""
-        if lines is None:
+        routes = None if lines is None else [self.route(line) for line in lines.routes]
+        if asked or host in self.asking:  # before its routes: they must not be open because this fails
+            engine.set_client_auth(host, asked)
+            (self.asking.add if asked else self.asking.discard)(host)
+        if routes is None:
             engine.remove_host(host)
         else:
-            engine.set_host(host, [self.route(line) for line in lines.routes])
-        if asked or host in self.asking:
-            (self.asking.add if asked else self.asking.discard)(host)
-            engine.set_client_auth(host, asked)
+            engine.set_host(host, routes)
         if passthrough or host in self.handed_through:
             (self.handed_through.add if passthrough else self.handed_through.discard)(host)
             engine.set_passthrough(host, passthrough or None)

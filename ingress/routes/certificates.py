@@ -1,7 +1,5 @@
 """A Secret -> a certificate chain and its key, or what is wrong with it; and which Secret a host shows."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 
 from cryptography import x509
@@ -9,16 +7,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from ingress.routes.model import Certificate
 from ingress.routes.rules import Claims
+from ingress.routes.secrets import BadSecret, secret_value
 from lb.cluster.objects import Secret
 from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
 
 CHAIN, KEY = "tls.crt", "tls.key"
 _SPKI = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-class BadSecret(Exception):
-    """The Secret does not hold what it should."""
 
 
 def read_pair(secret: Secret) -> tuple[bytes, bytes]:
@@ -67,20 +62,6 @@ def compile_certificate(
             advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"
             problems.append(Problem(title, claim.field, reason, advice))
     return chosen, problems
-
-
-def secret_value(secret: Secret, name: str) -> bytes:
-    """What a Secret has under a name. Raises BadSecret."""
-    plain = (secret.string_data or {}).get(name)
-    if plain is not None:
-        return plain.encode()
-    encoded = (secret.data or {}).get(name)
-    if encoded is None:
-        raise BadSecret(f"it has no {name}")
-    try:
-        return base64.b64decode("".join(encoded.split()), validate=True)
-    except binascii.Error:
-        raise BadSecret(f"{name} is not base64; plain text goes under stringData") from None
 
 
 def _words(error: Exception) -> str:

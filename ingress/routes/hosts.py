@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from ingress.filters.certificate import CertificateSpecification
+from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.model import EVERY_HOST, HostTable, Route, Variant, backend_key, split_key
 from ingress.routes.rules import Claims, PathClaim
 from ingress.routes.treatment import variant_of, with_filter
@@ -47,7 +49,8 @@ def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> 
     if not mains and not routes:
         return Compiled(None, problems, variants)
     auth, more = _client_auth(host, mains)
-    return Compiled(HostTable(host, tuple(routes), auth, _passthrough(host, mains, taken)), problems + more, variants)
+    table = HostTable(host, tuple(routes), None, _passthrough(host, mains, taken))
+    return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
 
 
 def _share_out(host: str, owners: Sequence[Claims], taken: Taken) -> list[Problem]:
@@ -143,7 +146,7 @@ def _alternative(claim: PathClaim, owner: Claims, main: Claims) -> tuple[str, Va
 # -- what holds for the whole host
 
 
-def _client_auth(host: str, owners: Sequence[Claims]) -> tuple[dict[str, Any] | None, list[Problem]]:
+def _client_auth(host: str, owners: Sequence[Claims]) -> tuple[ClientAuthWish | None, list[Problem]]:
     """What the oldest Ingress that asks for client certificates asks for."""
     asking = [each for each in owners if each.treatment.wishes.client_auth is not None]
     if not asking:
@@ -160,9 +163,24 @@ def _client_auth(host: str, owners: Sequence[Claims]) -> tuple[dict[str, Any] | 
         for each in asking[1:]
         if each.treatment.wishes.client_auth != first
     ]
-    asked = msgspec.structs.asdict(first)
-    del asked["error_page"]  # a filter's business
-    return asked if first.ca_pem else None, problems
+    return first, problems
+
+
+def _asking(table: HostTable, wish: ClientAuthWish) -> HostTable:
+    """The host with what it asks of its clients: the engine sees that certificates are valid, a filter whose they are.
+
+    The filter is on every route, whichever Ingress has it: there is no other way into the host.
+    """
+    asked = msgspec.structs.asdict(wish)
+    del asked["match_cn"]
+    if wish.ca_pem and not wish.match_cn:
+        return replace(table, client_auth=asked)
+    closed = not wish.ca_pem
+    specification = CertificateSpecification("" if closed else wish.match_cn, closed)
+    routes = tuple(
+        replace(each, filters=with_filter(each.filters, "certificate", specification)) for each in table.routes
+    )
+    return replace(table, routes=routes, client_auth=None if closed else asked)
 
 
 def _passthrough(host: str, owners: Sequence[Claims], taken: Taken) -> str:

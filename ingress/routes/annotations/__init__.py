@@ -12,13 +12,40 @@ and a line in GROUPS. Sources: ingress-nginx, docs/user-guide/nginx-configuratio
 from collections.abc import Mapping
 from types import ModuleType
 
-from ingress.routes.annotations import access_log, cors, guard, headers, redirects, refused, rewrite
+from ingress.routes.annotations import (
+    access_log,
+    basic_auth,
+    client_certificates,
+    cors,
+    external_auth,
+    guard,
+    headers,
+    limits,
+    lists,
+    redirects,
+    refused,
+    rewrite,
+    server_tls,
+)
 from ingress.routes.annotations.reader import PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
 
-GROUPS: tuple[ModuleType, ...] = (redirects, rewrite, cors, headers, access_log, refused)
+GROUPS: tuple[ModuleType, ...] = (
+    redirects,
+    rewrite,
+    cors,
+    headers,
+    access_log,
+    limits,
+    lists,
+    basic_auth,
+    external_auth,
+    client_certificates,
+    server_tls,
+    refused,
+)
 KNOWN: frozenset[str] = frozenset({"strict"}.union(*(group.NAMES for group in GROUPS)))
 """Every annotation there is; "strict" is read with the class."""
 

@@ -7,7 +7,7 @@ from ingress.filters.passwords import flaw
 from ingress.routes.annotations.access import OPEN_PATHS, access_of, close, closed_by, open_paths
 from ingress.routes.annotations.reader import Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
-from ingress.routes.certificates import BadSecret, secret_value
+from ingress.routes.secrets import BadSecret, secret_value
 from lb.cluster.objects import Secret
 
 TYPE, SECRET, SECRET_TYPE, REALM = "auth-type", "auth-secret", "auth-secret-type", "auth-realm"

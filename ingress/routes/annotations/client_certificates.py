@@ -10,7 +10,7 @@ from cryptography import x509
 from ingress.filters.patterns import compile_pattern
 from ingress.routes.annotations.reader import Reader
 from ingress.routes.annotations.wishes import ClientAuthWish, Risk, Wishes
-from ingress.routes.certificates import BadSecret, secret_value
+from ingress.routes.secrets import BadSecret, secret_value
 from lb.cluster.objects import Secret
 
 SECRET, VERIFY, DEPTH = "auth-tls-secret", "auth-tls-verify-client", "auth-tls-verify-depth"

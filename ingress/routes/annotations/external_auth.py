@@ -18,7 +18,7 @@ from ingress.routes.annotations.reader import FALSE, TRUE, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 
 OWN, GLOBAL = "auth-", "global-auth-"
-URL, SET_FIELDS, SNIPPET, ASK_GLOBAL = "auth-url", "auth-proxy-set-headers", "auth-snippet", "enable-global-auth"
+URL, SET_FIELDS, ASK_GLOBAL = "auth-url", "auth-proxy-set-headers", "enable-global-auth"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 CACHE_DEFAULT = "200 202 401 5m"
 
@@ -33,7 +33,6 @@ NAMES = {
     "auth-cache-duration": Risk.MEDIUM,
     "auth-always-set-cookie": Risk.LOW,
     SET_FIELDS: Risk.MEDIUM,
-    SNIPPET: Risk.CRITICAL,
     # Connections to the service are kept and shared anyway: accepted, without effect.
     "auth-keepalive": Risk.LOW,
     "auth-keepalive-requests": Risk.LOW,
@@ -76,8 +75,6 @@ class Source(NamedTuple):
 
 
 def read(reader: Reader, wishes: Wishes) -> None:
-    if reader.has(SNIPPET):
-        reader.wrong(SNIPPET, "raw nginx configuration is not supported", f"use {SET_FIELDS}, or the service itself")
     if reader.choice("satisfy", ("all", "any"), "all") == "any":
         wishes.filters["access"] = replace(access_of(wishes), any=True)
     fields: Fields | None = ()
@@ -151,7 +148,7 @@ def _check_url(text: str) -> None:
     _check(found.scheme in ("http", "https"), f'"{text}" does not begin with http:// or https://')
     host = found.hostname or ""
     _check(bool(host) and ".." not in host and not host.startswith("."), f'"{text}" has no valid host')
-    _check(not re.search(r"[\s\\]", text), "there is a blank in it")
+    _check(not re.search(r"[^!-~]|\\", text), "it has blanks, or what is not ASCII")
     if "$" not in found.netloc:
         _ = found.port  # raises ValueError
     Template.parse(text)

@@ -32,7 +32,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
     connections = reader.number("limit-connections", 0, most=65535)
     rps, rpm = reader.number("limit-rps", 0), reader.number("limit-rpm", 0)
     multiplier = reader.number("limit-burst-multiplier", 5, least=1)
-    exempt = EXEMPT_BEFORE if reader.has(EXEMPT_BEFORE) and not reader.has(EXEMPT) else EXEMPT
+    exempt = EXEMPT if reader.has(EXEMPT) else EXEMPT_BEFORE
     networks = reader.networks(exempt) or ()
     if connections or rps or rpm:
         wishes.filters["limits"] = LimitsSpecification(

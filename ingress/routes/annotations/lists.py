@@ -16,7 +16,7 @@ CONFIG = frozenset({ALLOW_BEFORE, DENY})
 
 
 def read(reader: Reader, wishes: Wishes) -> None:
-    allow = ALLOW_BEFORE if reader.has(ALLOW_BEFORE) and not reader.has(ALLOW) else ALLOW
+    allow = ALLOW if reader.has(ALLOW) else ALLOW_BEFORE
     allowed = _networks(reader, wishes, allow, config=ALLOW_BEFORE)
     denied = _networks(reader, wishes, DENY, config=DENY)
     if allowed or denied:

@@ -251,8 +251,31 @@ def test_the_oldest_says_what_clients_must_show() -> None:
         "verify": "on",
         "depth": 1,
         "pass_certificate": False,
+        "error_page": "http://e.example/",
     }
     assert [each.object for each in table.problems] == ["Ingress shop/young"]
+
+
+def judged(wish: dict[str, object]) -> list[tuple[str, list[tuple[str, object]]]]:
+    """Paths of a host of which one Ingress asks for certificates, with their filters."""
+    asking = wishing_ingress("asking", {"client_auth": wish}, rules={HOST: [("/a", "Prefix", "x")]}, created="2020")
+    other = ingress("other", {HOST: [("/b", "Prefix", "x")]}, created="2021")
+    routes = table_of(asking, other, *SERVICES).hosts[HOST].routes
+    return [
+        (each.path, [(name, msgspec.msgpack.decode(specification)) for name, specification in each.filters])
+        for each in routes
+    ]
+
+
+def test_whose_certificate_it_is_counts_for_every_path_of_the_host() -> None:
+    line = ("certificate", {"match_cn": "CN=shop", "closed": False})
+    assert judged({"ca_pem": "eHg=", "match_cn": "CN=shop"}) == [("/a", [line]), ("/b", [line])]
+    assert judged({"ca_pem": "eHg="}) == [("/a", []), ("/b", [])]
+
+
+def test_a_host_without_its_authority_is_closed() -> None:
+    line = ("certificate", {"match_cn": "", "closed": True})
+    assert judged({"ca_pem": "", "match_cn": "CN=shop"}) == [("/a", [line]), ("/b", [line])]
 
 
 def test_157_tls_is_handed_to_the_first_paths_backend() -> None:
