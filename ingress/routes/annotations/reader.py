@@ -84,7 +84,9 @@ class Reader:
         """Report an annotation, or the ConfigMap's key if only that is there."""
         if name in self._spelled or name not in self.config:
             where = f"metadata.annotations[{self._spelled.get(name, PREFIXES[1] + name)}]"
-            self.problems.append(Problem(f"Ingress {self.title}", where, reason, advice))
+            problem = Problem(f"Ingress {self.title}", where, reason, advice)
+            if problem not in self.problems:  # several may look at one annotation
+                self.problems.append(problem)
         # What is wrong in the ConfigMap is reported once for all Ingresses, by config.py.
 
     def text(self, name: str, default: str = "", *, config: str = "") -> str:
