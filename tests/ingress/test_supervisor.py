@@ -22,7 +22,8 @@ def everything_to(address: str) -> Any:
     host, _, port = address.rpartition(":")
 
     def snapshot(generation: int) -> wire.Update:
-        return wire.Update(generation, {"x": ((host, int(port)),)}, {"": (("/", False, "x", 1, ()),)})
+        table = wire.HostLines((wire.RouteLine("/", False, "x", 1),))
+        return wire.Update(generation, {"x": ((host, int(port)),)}, hosts={"": table})
 
     return snapshot
 
