@@ -61,6 +61,7 @@ cdef extern from "<zstd.h>" nogil:
 
 cdef struct Packer:
     int coding
+    bint content          # it goes on without the chunked coding
     bint flush            # a response that comes bit by bit goes on bit by bit
     Span etag             # of the head being rewritten
     z_stream gzip
@@ -279,6 +280,7 @@ cdef bint packer_new(Exchange* x, const Head* h) noexcept:
     if q == NULL:
         return False
     q.coding = x.accepts
+    q.content = x.content
     q.flush = h.content_length < 0 and not x.options & BUFFER_RESPONSE
     if q.coding == GZIP:
         made = deflateInit2(&q.gzip, o.gzip_level, Z_DEFLATED, GZIP_WINDOW, 8, Z_DEFAULT_STRATEGY) == Z_OK
@@ -318,12 +320,14 @@ cdef void packer_free(Exchange* x) noexcept:
     x.packer = NULL
 
 
-cdef bint put_piece(Buffer* out, const u8* p, int n) noexcept:
-    """One chunk of the chunked coding."""
+cdef bint put_piece(const Packer* q, Buffer* out, const u8* p, int n) noexcept:
+    """One chunk of the chunked coding, unless the carrier takes content."""
     cdef u8 line[16]
     cdef int i = sizeof(line), left = n
     if n == 0:
         return True
+    if q.content:
+        return buffer_add(out, p, n)
     line[i - 2] = c'\r'
     line[i - 1] = c'\n'
     i -= 2
@@ -346,7 +350,7 @@ cdef bint pack_gzip(Packer* q, u8* p, int n, int step, Buffer* out) noexcept:
         done = deflate(z, how)
         if done != Z_OK and done != Z_STREAM_END and done != Z_BUF_ERROR:
             return False
-        if not put_piece(out, PIECE, PIECE_SIZE - <int>z.avail_out):
+        if not put_piece(q, out, PIECE, PIECE_SIZE - <int>z.avail_out):
             return False
         if done == Z_STREAM_END or (z.avail_out and step != PACK_END):
             return True
@@ -362,7 +366,7 @@ cdef bint pack_brotli(Packer* q, const u8* p, int n, int step, Buffer* out) noex
         out_n = PIECE_SIZE
         if not BrotliEncoderCompressStream(q.brotli, how, &in_n, &p, &out_n, &to, NULL):
             return False
-        if not put_piece(out, PIECE, PIECE_SIZE - <int>out_n):
+        if not put_piece(q, out, PIECE, PIECE_SIZE - <int>out_n):
             return False
         if in_n == 0 and not BrotliEncoderHasMoreOutput(q.brotli) and (
                 step != PACK_END or BrotliEncoderIsFinished(q.brotli)):
@@ -382,7 +386,7 @@ cdef bint pack_zstd(Packer* q, const u8* p, int n, int step, Buffer* out) noexce
         to.size = PIECE_SIZE
         to.pos = 0
         left = ZSTD_compressStream2(q.zstd, &to, &source, how)
-        if ZSTD_isError(left) or not put_piece(out, PIECE, <int>to.pos):
+        if ZSTD_isError(left) or not put_piece(q, out, PIECE, <int>to.pos):
             return False
         if source.pos == source.size and (left == 0 or step == PACK_MORE):
             return True
@@ -404,7 +408,7 @@ cdef void packed_send(Exchange* x, const u8* head, int head_n, u8* p, int n, bin
         well = well and pack_brotli(q, p, n, step, &out)
     else:
         well = well and pack_zstd(q, p, n, step, &out)
-    if well and ended:
+    if well and ended and not q.content:
         well = buffer_add(&out, <const u8*>b"0\r\n\r\n", 5)
     if well:
         response_send(x, out.p, held(&out), held(&out) - head_n, surplus)

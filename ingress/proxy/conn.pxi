@@ -124,6 +124,8 @@ cdef void reap(Core* k) noexcept:
     """Free what has been closed, after the events of one batch."""
     cdef Conn* c
     cdef Exchange* x
+    if k.serving:      # asked for by Python that was called from there
+        return
     while k.dead != NULL:
         c = k.dead
         k.dead = c.pool_next
@@ -138,6 +140,8 @@ cdef void reap(Core* k) noexcept:
     while k.dead_exchanges != NULL:
         x = k.dead_exchanges
         k.dead_exchanges = x.next_spare
+        if x.errand != NULL:
+            Py_DECREF(<object>x.errand)
         if k.spare_exchange_n < SPARE_MAX:
             x.next_spare = k.spare_exchanges
             k.spare_exchanges = x

@@ -103,7 +103,8 @@ cdef enum:
 # One request and its response.
 cdef struct Exchange:
     Core* k
-    Conn* down               # what carries it: carrier.pxi's alone
+    Conn* down               # what carries it, carrier.pxi's alone: a connection of HTTP/1.1,
+    void* errand             # or an Errand, held
     Peer* peer               # who asks
     Conn* up
     Exchange* next_spare
@@ -143,6 +144,8 @@ cdef struct Exchange:
     u8 vary                  # the response depends on it
     u8 over
     u8 raw                   # no HTTP: handed through
+    u8 content               # its carrier takes the response's content as it is, and says itself where it ends
+    u8 ours                  # the proxy's own request: no page, no log line, not counted
     u8 verified              # endpoints are told of the client's certificate
     u8 client_n
     u8 client[ADDRESS_TEXT]  # behind trusted proxies; none: the connection's own
@@ -362,6 +365,7 @@ cdef struct Core:
     int exchange_n
     bint draining
     bint accept_paused
+    bint serving             # a batch of events is at work: nothing is freed now
     int64_t now_ns
     uint32_t tick
     uint32_t swept

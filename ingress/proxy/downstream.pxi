@@ -4,7 +4,6 @@
 cdef void client_settle(Conn* c) noexcept:
     """What to listen for and how long to wait, from where the connection stands."""
     cdef Exchange* x = c.x
-    cdef Conn* u
     cdef uint32_t mask = 0
     cdef int timer = T_NONE
     cdef uint32_t ticks = 0
@@ -28,8 +27,7 @@ cdef void client_settle(Conn* c) noexcept:
             if c.arriving & AWAIT_PROXY:
                 ticks = min(ticks, o.proxy_header)
     elif x.request.mode != B_DONE and not x.parked:
-        u = x.up
-        if (x.spooling or (u != NULL and not u.connecting and held(&u.outbox) == 0)) and not c.eof:
+        if body_wanted(x) and not c.eof:
             mask |= EPOLLIN
             if timer == T_NONE and x.request.mode != B_TUNNEL:
                 timer = T_BODY
@@ -271,32 +269,45 @@ cdef inline bint last_request(const Conn* c) noexcept nogil:
 
 cdef int client_request(Conn* c, u8* p, int n) noexcept:
     """Begin the exchange whose head is at p: octets taken, 0 when the head is not complete (or was refused)."""
-    cdef Core* k = c.k
     cdef Head* h = &HEAD
     cdef Target t
     cdef Exchange* x
-    # Nothing beyond the limit is looked at, so that the verdict does not depend on how the octets were cut.
-    cdef int length = request_head(p, min(n, k.o.head_bytes), h, &k.o.limits)
-    cdef int status = 0
-    if length == NEED_MORE:
-        status = 431 if n > k.o.head_bytes else 0
-    elif length < 0:
-        status = -length
-    elif is_word(p + h.method.at, h.method.n, b"connect") or is_word(p + h.method.at, h.method.n, b"trace"):
-        status = 405
-    else:
-        status = -read_target(p, h, &t)
-    if status:
-        refuse(c, status)
+    cdef int length = exchange_head(c.k, p, n, h, &t)
+    if length < 0:
+        refuse(c, -length)
         return 0
     if length == NEED_MORE:
         return 0
-    x = exchange_new(k, c)
+    x = client_exchange(c)
     if x == NULL:
         conn_close(c)
         return 0
     c.peer.served += 1
     return length + exchange_begin(x, p, n, h, &t)
+
+
+cdef Exchange* client_exchange(Conn* c) noexcept:
+    """An exchange that this connection carries; NULL without memory."""
+    cdef Exchange* x = exchange_new(c.k, &c.peer)
+    if x != NULL:
+        x.down = c
+        c.x = x
+    return x
+
+
+cdef int exchange_head(Core* k, const u8* p, int n, Head* h, Target* t) noexcept:
+    """The length of the head at p; NEED_MORE; or minus the status that refuses it."""
+    # Nothing beyond the limit is looked at, so that the verdict does not depend on how the octets were cut.
+    cdef int length = request_head(p, min(n, k.o.head_bytes), h, &k.o.limits)
+    cdef int refused
+    if length == NEED_MORE:
+        return -431 if n > k.o.head_bytes else NEED_MORE
+    if length < 0:
+        return length
+    if is_word(p + h.method.at, h.method.n, b"connect") or is_word(p + h.method.at, h.method.n, b"trace"):
+        return -405
+    refused = read_target(p, h, t)
+    return refused if refused else length
 
 
 cdef int exchange_begin(Exchange* x, u8* p, int n, Head* h, Target* t) noexcept:
@@ -361,16 +372,18 @@ cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int sta
 
 cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
     """What the exchange must remember of its head."""
-    cdef const u8* m = p + h.method.at
-    cdef int n = h.method.n
     x.minor = <u8>h.minor
     if x.peer.trusted and x.k.o.real_ip:
         find_client(x, p, h)
+    note_method(x, p + h.method.at, h.method.n)
+    x.upgrade = (carrier_switches(x) and h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked
+                 and not names_h2c(p + h.upgrade.at, h.upgrade.n))
+
+
+cdef inline void note_method(Exchange* x, const u8* m, int n) noexcept nogil:
     x.is_head = method_is(m, n, b"HEAD")
     x.repeatable = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
                     or method_is(m, n, b"OPTIONS"))    # RFC 9110, 9.2.2
-    x.upgrade = (h.upgrading and h.upgrade.n > 0 and h.minor == 1 and h.content_length <= 0 and not h.chunked
-                 and not names_h2c(p + h.upgrade.at, h.upgrade.n))
 
 
 cdef bint names_h2c(const u8* p, int n) noexcept nogil:
@@ -444,6 +457,11 @@ cdef bint request_build(Exchange* x, u8* p, Head* h, Target* t, int body_n) noex
     x.whole = x.request.mode == B_DONE
     x.keep_head = x.whole and x.repeatable
     return not w.full
+
+
+cdef inline bint body_wanted(const Exchange* x) noexcept nogil:
+    """Whether more of the request's body can be taken now."""
+    return x.spooling or (x.up != NULL and not x.up.connecting and held(&x.up.outbox) == 0)
 
 
 cdef void request_body(Exchange* x, u8* p, int n) noexcept:

@@ -190,6 +190,33 @@ class Response:
     def field(self, name: str) -> str | None: ...
     def all(self, name: str) -> Sequence[str]: ...
 
+class Errand:
+    """A request of this process, and its response as it comes. See Engine.ask."""
+
+    @property
+    def status(self) -> int:
+        """0 before there is a head."""
+
+    @property
+    def fields(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def outcome(self) -> Literal["", "whole", "cut", "gone"]:
+        """How it has ended; "" while it is under way."""
+
+    @property
+    def ended(self) -> asyncio.Future[None]: ...
+    def send(self, octets: bytes) -> None:
+        """More of the request's body, framed as its head says."""
+
+    def take(self) -> bytes:
+        """What has come of the response's content since, without the chunked coding.
+
+        Its endpoint waits while 256 kB have not been taken.
+        """
+
+    def cancel(self) -> None:
+        """As a client that goes away."""
+
 class Engine:
     """One worker's data plane. Every method is called on the loop's thread."""
 
@@ -252,6 +279,31 @@ class Engine:
 
     def set_access_log(self, fd: int) -> None:
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
+
+    def fetch(
+        self,
+        key: str,
+        method: str,
+        target: str,
+        *,
+        fields: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        timeout_seconds: float = 60.0,
+        limit_bytes: int = 65536,
+    ) -> asyncio.Future[tuple[int, tuple[tuple[str, str], ...], bytes]]:
+        """A request of our own to a backend, over its pooled connections: a future of its status, fields and body.
+
+        `fields` need a Host; nothing is added but Content-Length, and no log line or counter tells of the request. The
+        future fails with ConnectionError or TimeoutError, which say why. Raises ValueError for what is no request.
+        """
+
+    def ask(
+        self, octets: bytes, *, client: str = "192.0.2.1", port: int = 0, own_port: int = 80, tls: bool = False
+    ) -> Errand:
+        """Have a request answered as if a client had sent it: its head, and what there is of its body, in HTTP/1.1.
+
+        Routes, filters, limits, log and counters treat it as any other. Raises ValueError for a head that is refused.
+        """
 
     def stop_accepting(self) -> None:
         """Drain: listeners closed at once, connections after their next response, idle ones after a moment."""

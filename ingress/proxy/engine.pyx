@@ -52,6 +52,7 @@ include "arrival.pxi"
 include "passthrough.pxi"
 include "forwarding.pxi"
 include "carrier.pxi"
+include "errand.pxi"
 include "rewrite.pxi"
 include "replies.pxi"
 include "compression.pxi"
@@ -75,6 +76,7 @@ cdef class Engine:
     cdef dict transports      # a Transport's number -> the settings.Transport it was made from
     cdef dict passthrough     # server name -> address of a Backend
     cdef public object on_trouble
+    cdef set errands          # under way
     cdef RouteTable routes
     cdef Certificates certificates
     cdef object loop
@@ -87,6 +89,7 @@ cdef class Engine:
         self.endpoints = {}
         self.transports = {}
         self.passthrough = {}
+        self.errands = set()
         self.routes = RouteTable()
         self.certificates = Certificates(settings)
         self.loop = loop
@@ -253,6 +256,22 @@ cdef class Engine:
             self.log_writer.close(0)
         self.log_writer = fresh
         self.k.log.on = fresh is not None
+
+    def fetch(self, key, method, target, *, fields=(), body=b"", timeout_seconds=60.0, limit_bytes=65536):
+        """A request of our own to a backend, over its pooled connections: a future of its status, fields and body.
+
+        `fields` need a Host; nothing is added but Content-Length, and no log line or counter tells of the request. The
+        future fails with ConnectionError or TimeoutError, which say why. Raises ValueError for what is no request.
+        """
+        return errand_fetch(Errand(self, "", 0, 0, False), key, errand_octets(method, target, fields, body),
+                            (timeout_seconds, limit_bytes))
+
+    def ask(self, octets, *, client="192.0.2.1", port=0, own_port=80, tls=False):
+        """Have a request answered as if a client had sent it: its head, and what there is of its body, in HTTP/1.1.
+
+        Routes, filters, limits, log and counters treat it as any other. Raises ValueError for a head that is refused.
+        """
+        return errand_ask(Errand(self, client, port, own_port, tls), octets)
 
     def stop_accepting(self):
         """Drain: listeners closed at once, connections after their next response, idle ones after a moment."""

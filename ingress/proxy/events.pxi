@@ -169,10 +169,12 @@ cdef void serve_events(Core* k) noexcept:
     """One batch."""
     cdef int i, n = epoll_wait(k.epfd, EVENTS, EVENTS_MAX, 0)
     tell_time(k)
+    k.serving = True
     for i in range(n):
         serve(<Conn*>EVENTS[i].data.ptr, EVENTS[i].events)
     if k.ready != NULL:
         serve_ready(k)
+    k.serving = False
     reap(k)
 
 

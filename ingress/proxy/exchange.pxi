@@ -2,7 +2,7 @@
 # It moves bodies between its carrier and `up`, tries endpoints, and knows nothing of how heads are spelt.
 
 
-cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
+cdef Exchange* exchange_new(Core* k, Peer* peer) noexcept:
     cdef Exchange* x = k.spare_exchanges
     if x != NULL:
         k.spare_exchanges = x.next_spare
@@ -14,12 +14,10 @@ cdef Exchange* exchange_new(Core* k, Conn* c) noexcept:
             return NULL
     memset(x, 0, sizeof(Exchange))
     x.k = k
-    x.down = c
-    x.peer = &c.peer
+    x.peer = peer
     x.route_id = NO_ROUTE
     x.started_ns = k.now_ns
     x.response.mode = B_HEAD
-    c.x = x
     k.exchange_n += 1
     return x
 
@@ -39,7 +37,8 @@ cdef void exchange_end(Exchange* x) noexcept:
     carrier_part(x)
     if x.status == 0:
         x.status = 499
-    stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
+    if not x.ours:
+        stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
     log_exchange(x)
     if x.asked != NULL:
         filters_end(x)
@@ -161,7 +160,8 @@ cdef void exchange_gone(Exchange* x) noexcept:
     """The client is no longer there."""
     if x.status == 0:
         x.status = 499    # nginx's name for it
-    x.k.counters.client_aborts += 1
+    if not x.ours:
+        x.k.counters.client_aborts += 1
     exchange_end(x)
     carrier_close(x)
 

@@ -308,7 +308,7 @@ cdef void reply_edited(Exchange* x, int status) noexcept:
     if x.is_head:
         body = b""
     put(&w, <const u8*><const char*>body, <int>len(body))
-    sent = not w.full and carrier_send(x, w.p, w.n)
+    sent = not w.full and carrier_send_last(x, w.p, w.n, w.n - <int>len(body))
     x.octets_out += w.n
     x.body_out += len(body)
     free(w.p)

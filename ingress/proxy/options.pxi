@@ -147,6 +147,7 @@ cdef void core_close(Core* k) noexcept:
         if c.x != NULL:
             exchange_end(c.x)
         conn_close(c)
+    errands_end(k)
     while k.upstreams != NULL:
         conn_close(k.upstreams)
     while k.ready != NULL:

@@ -31,7 +31,7 @@ cdef void passthrough_drop(Core* k, str host) except *:
 
 cdef void hand_through(Conn* c, Backend* b) noexcept:
     """Give the connection to an endpoint as it is: its ClientHello is still in the socket."""
-    cdef Exchange* x = exchange_new(c.k, c)
+    cdef Exchange* x = client_exchange(c)
     cdef int one = 1
     if c.lowat:
         c.lowat = False

@@ -86,6 +86,9 @@ cdef void reply(Exchange* x, int status) noexcept:
     if x.raw:
         raw_refused(x, status)
         return
+    if x.ours:
+        errand_failed(x, status)
+        return
     if x.asked != NULL or x.response_edits != NULL:
         reply_edited(x, status)
         return
@@ -98,7 +101,7 @@ cdef void reply(Exchange* x, int status) noexcept:
     x.octets_out += w.n
     x.body_out += body_n
     x.responding = True
-    sent = carrier_send_last(x, w.p, w.n)
+    sent = carrier_send_last(x, w.p, w.n, w.n - body_n)
     exchange_end(x)
     if sent:
         carrier_finished(x)

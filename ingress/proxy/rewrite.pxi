@@ -213,7 +213,7 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Content-Length: ")
             put_number(w, h.content_length)
             put_text(w, b"\r\n")
-        elif x.packer != NULL or (h.chunked and not x.decode):
+        elif not x.content and (x.packer != NULL or (h.chunked and not x.decode)):
             put_text(w, b"Transfer-Encoding: chunked\r\n")
         if x.vary or x.packer != NULL:
             put_packed(w, x, b)

@@ -27,7 +27,7 @@ cdef bint spool_begin(Exchange* x, Head* h, bint something_came) noexcept:
             if h.field[i].kind == EXPECT:
                 h.field[i].drop = True
         if h.minor and not something_came:
-            return carrier_send(x, <const u8*>interim, <int>strlen(interim))
+            return carrier_send(x, <const u8*>interim, <int>strlen(interim), <int>strlen(interim))
     return True
 
 

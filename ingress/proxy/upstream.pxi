@@ -204,7 +204,7 @@ cdef bint response_interim(Exchange* x, const u8* p, Head* h) noexcept:
     """Pass a 1xx on; False when the client is gone."""
     cdef Writer w = writer(SCRATCH, <int>sizeof(SCRATCH))
     put_response(&w, x, p, h)
-    if carrier_send(x, w.p, w.n):
+    if carrier_send(x, w.p, w.n, w.n):
         x.octets_out += w.n
         return True
     exchange_gone(x)
@@ -215,7 +215,7 @@ cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
     if x.options & COMPRESS:
         compress_begin(x, b, h)
-    x.decode = h.chunked and (x.minor == 0 or x.packer != NULL)
+    x.decode = h.chunked and (x.minor == 0 or x.packer != NULL or x.content)
     if h.status == 101:
         x.response.mode = B_TUNNEL
         x.request.mode = B_TUNNEL
@@ -279,7 +279,7 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     elif body_n <= w.capacity - w.n:
         put(&w, body, body_n)
         response_send(x, w.p, w.n, body_n, used < n)
-    elif carrier_send(x, w.p, w.n):
+    elif carrier_send(x, w.p, w.n, w.n):
         x.octets_out += w.n
         response_send(x, body, body_n, body_n, used < n)
     else:
@@ -302,7 +302,7 @@ cdef void response_send(Exchange* x, const u8* p, int n, int body_n, bint surplu
     """Octets to the client; then wait for more, or end the exchange."""
     x.octets_out += n
     x.body_out += body_n
-    if not (carrier_send_last(x, p, n) if x.response.mode == B_DONE else carrier_send(x, p, n)):
+    if not (carrier_send_last(x, p, n, n - body_n) if x.response.mode == B_DONE else carrier_send(x, p, n, n - body_n)):
         exchange_gone(x)
         return
     if x.response.mode == B_DONE:
