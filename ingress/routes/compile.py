@@ -234,8 +234,8 @@ class _Update:
             else:
                 now = read_claims(ingress, table.treatment(ingress))
                 problems, references = now.problems, now.treatment.references
-                if now.treatment.wishes.refused:
-                    table.refused[owner], now = now.treatment.wishes.refused, None
+                if now.refused:
+                    table.refused[owner], now = now.refused, None
                 else:
                     table.claims[owner] = now
         self._problems(Key(Ingress.KIND, *owner), problems)

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ingress.routes.dangers import danger, is_literal
 from ingress.routes.model import EVERY_HOST, backend_key
 from ingress.routes.treatment import PLAIN, Treatment
 from lb.cluster.objects import HTTPIngressPath, Ingress, IngressBackend, IngressRule
@@ -17,6 +18,7 @@ from lb.cluster.problems import Problem
 
 EXACT = "Exact"
 PATH_TYPES = (EXACT, "Prefix", "ImplementationSpecific")
+LITERAL_TYPES = (EXACT, "Prefix")
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -57,6 +59,8 @@ class Claims(msgspec.Struct, frozen=True):
     wants_tls: bool = False
     treatment: Treatment = PLAIN
     """What its annotations come to."""
+    refused: str = ""
+    """Why none of it is served."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -107,6 +111,7 @@ class _Reader:
 
     def read(self) -> Claims:
         metadata, spec = self.ingress.metadata, self.ingress.spec
+        refused = self.treatment.wishes.refused or self._danger()
         for number, rule in enumerate(spec.rules):
             self._rule(f"spec.rules[{number}]", rule)
         self._default_backend()
@@ -123,8 +128,15 @@ class _Reader:
             tls=self.tls,
             wants_tls=bool(spec.tls),
             treatment=self.treatment,
+            refused=refused,
             problems=tuple(self.problems),
         )
+
+    def _danger(self) -> str:
+        field, reason = danger(self.ingress)
+        if reason:
+            self._wrong(field, BadRule("", f"{reason}; the Ingress is not served", "remove it"))
+        return reason
 
     def _rule(self, field: str, rule: IngressRule) -> None:
         try:
@@ -142,6 +154,17 @@ class _Reader:
                 self._wrong(place, bad)
             else:
                 claims.append(PathClaim(path, exact, backend, place))
+                if self.treatment.wishes.literal_paths and each.path_type in LITERAL_TYPES:
+                    self._expect_literal(place, each.path)
+
+    def _expect_literal(self, place: str, path: str) -> None:
+        """It is served all the same: ingress-nginx only refuses to take it anew."""
+        if not is_literal(path):
+            advice = (
+                "write pathType: ImplementationSpecific, or set strict-validate-path-type to false in the ConfigMap"
+            )
+            reason = f'"{path}" has characters that ingress-nginx does not admit in a path of this type'
+            self._wrong(place, BadRule("path", reason, advice))
 
     def _default_backend(self) -> None:
         """With rules it serves the hosts of this Ingress; without rules it is the catch-all."""
@@ -207,7 +230,7 @@ def read_path(rule: HTTPIngressPath) -> tuple[str, bool]:
     kind, path = rule.path_type, rule.path
     if kind is not None and kind not in PATH_TYPES:
         raise BadRule("pathType", f'"{kind}" is not a path type', f"use one of: {', '.join(PATH_TYPES)}")
-    strict = kind in (EXACT, "Prefix")
+    strict = kind in LITERAL_TYPES
     if not path and not strict:
         return "/", False
     if not path.startswith("/"):

@@ -13,13 +13,14 @@ NAMES = {
     "x-forwarded-prefix": Risk.MEDIUM,
     "enable-rewrite-log": Risk.LOW,  # of nginx's debugging log: there is nothing to switch on
 }
-CONFIG: frozenset[str] = frozenset()
+CONFIG = frozenset({"strict-validate-path-type"})
 
 _TARGET = re.compile(r"[-._~a-zA-Z0-9/:$?=&%+,@!*(){}\[\]]+")
 _PREFIX = re.compile(r"[-._~a-zA-Z0-9/:]+")
 
 
 def read(reader: Reader, wishes: Wishes) -> None:
+    wishes.literal_paths = reader.compat and reader.flag("", True, config="strict-validate-path-type")
     target = _target(reader)
     if target:
         prefix = reader.text("x-forwarded-prefix")
