@@ -64,6 +64,7 @@ PURE = (
     "ingress/routes/annotations/limits.py",
     "ingress/routes/annotations/lists.py",
     "ingress/routes/annotations/access_log.py",
+    "ingress/routes/annotations/blocks.py",
     "ingress/routes/annotations/cors.py",
     "ingress/routes/annotations/guard.py",
     "ingress/routes/annotations/headers.py",

@@ -15,6 +15,7 @@ from types import ModuleType
 from ingress.routes.annotations import (
     access_log,
     basic_auth,
+    blocks,
     client_certificates,
     cors,
     external_auth,
@@ -38,6 +39,7 @@ GROUPS: tuple[ModuleType, ...] = (
     cors,
     headers,
     access_log,
+    blocks,
     limits,
     lists,
     basic_auth,

@@ -82,7 +82,7 @@ class Reader:
 
     def wrong(self, name: str, reason: str, advice: str = "") -> None:
         """Report an annotation, or the ConfigMap's key if only that is there."""
-        if name in self._spelled or name not in self.config:
+        if name in self._spelled or (name and name not in self.config):
             where = f"metadata.annotations[{self._spelled.get(name, PREFIXES[1] + name)}]"
             problem = Problem(f"Ingress {self.title}", where, reason, advice)
             if problem not in self.problems:  # several may look at one annotation
