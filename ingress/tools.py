@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ingress.filters.api import Answer, FetchFailed, Fields
+from ingress.fetches import Fetches
+from ingress.filters.api import Answer, Fields
+from ingress.proxy import Engine
 from ingress.tallies import Tallies, make_tallies
 
 log = logging.getLogger(__name__)
@@ -20,8 +22,9 @@ THREADS = 4
 class WorkerTools:
     """The `Tools` of ingress/filters/api.py."""
 
-    def __init__(self, tallies: Tallies | None = None) -> None:
-        """tallies: what all workers share; None: there are no others."""
+    def __init__(self, engine: Engine, tallies: Tallies | None = None) -> None:
+        """engine: asks for what is fetched; tallies: what all workers share, None if there are no others."""
+        self.fetches = Fetches(engine)
         self.tallies = tallies or Tallies(make_tallies(1), 0)
         self._threads: ThreadPoolExecutor | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -36,7 +39,9 @@ class WorkerTools:
         timeout_seconds: float = 60.0,
         limit_bytes: int = 65536,
     ) -> Answer:
-        raise FetchFailed(f"{url}: this worker makes no requests of its own")
+        return await self.fetches.fetch(
+            url, method=method, fields=fields, body=body, timeout_seconds=timeout_seconds, limit_bytes=limit_bytes
+        )
 
     async def in_thread(self, work: Callable[[], Any]) -> Any:
         if self._threads is None:

@@ -66,7 +66,7 @@ class Worker:
     def take(self, message: wire.Downward) -> None:
         if isinstance(message, wire.Start):
             self.engine = Engine(Settings(**message.settings), asyncio.get_running_loop())
-            self.filters = Registry(WorkerTools(Tallies(message.tallies_fd, message.slot)))
+            self.filters = Registry(WorkerTools(self.engine, Tallies(message.tallies_fd, message.slot)))
             self.backend_fields = message.backend_spec
             self.backend_spec = read_spec(message.backend_spec)
             self.engine.on_trouble = log.warning

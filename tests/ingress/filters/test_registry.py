@@ -9,7 +9,7 @@ from ingress.filters import FILTERS
 from ingress.filters.api import Filter, Reply, Request
 from ingress.filters.closed import ClosedSpecification
 from ingress.filters.registry import FilterLine, Registry
-from ingress.tools import WorkerTools
+from tests.ingress.filters.asked import Desk
 
 
 class CountSpecification(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ CLOSED = ("closed", msgspec.msgpack.encode(ClosedSpecification("why")))
 
 
 def test_routes_with_the_same_specification_share_a_filter() -> None:
-    registry = Registry(WorkerTools())
+    registry = Registry(Desk())
     one, two, other = (registry.chain(lines) for lines in ((line(2),), (CLOSED, line(2)), (line(3),)))
     assert [made.specification for made in registry._filters.values()] == [
         CountSpecification(2),
@@ -59,7 +59,7 @@ def test_routes_with_the_same_specification_share_a_filter() -> None:
 
 
 def test_what_was_counted_goes_on_when_tables_are_replaced_and_ends_with_the_last_route() -> None:
-    registry = Registry(WorkerTools())
+    registry = Registry(Desk())
     before = registry.chain((line(2),))
     first = registry._filters[line(2)]
     after = registry.chain((line(2), CLOSED))
@@ -77,4 +77,4 @@ def test_what_was_counted_goes_on_when_tables_are_replaced_and_ends_with_the_las
 )
 def test_what_cannot_be_made_is_refused_by_name(wrong: FilterLine) -> None:
     with pytest.raises(ValueError, match=f"filter {wrong[0]} cannot be made"):
-        Registry(WorkerTools()).chain((wrong,))
+        Registry(Desk()).chain((wrong,))
