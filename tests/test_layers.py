@@ -47,6 +47,7 @@ PURE = (
     "ingress/routes/model.py",
     "ingress/routes/compile.py",
     "ingress/routes/explain.py",
+    "ingress/routes/beside.py",
     "ingress/routes/dangers.py",
     "ingress/routes/rules.py",
     "ingress/routes/classes.py",

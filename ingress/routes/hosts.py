@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
+from ingress.routes.beside import redirects_beside
 from ingress.routes.model import EVERY_HOST, HostTable, Route, Variant, backend_key, split_key
 from ingress.routes.rules import Claims, PathClaim
 from ingress.routes.treatment import variant_of, with_filter
@@ -44,6 +45,7 @@ def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> 
     for each in canaries:
         problems += _join(host, each, taken, variants)
     routes = [route for route, _ in taken.values()]
+    routes += redirects_beside(taken.values())
     if fallback and (mains or host == EVERY_HOST) and ("/", False) not in taken:
         routes.append(Route(0, host, "/", False, fallback, "", FALLBACK_FIELD, default=True))
     if not mains and not routes:

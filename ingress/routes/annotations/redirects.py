@@ -55,6 +55,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
         wishes.filters["redirect"] = RedirectSpecification(
             url, status, relative=_relative(reader), with_port=_with_port(reader)
         )
+    wishes.slash = reader.compat
     wishes.www = reader.flag("from-to-www-redirect")
     _locations(reader, wishes)
 

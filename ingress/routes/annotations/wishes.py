@@ -58,6 +58,8 @@ class Wishes(msgspec.Struct):
     """Why the whole Ingress is left out."""
     pattern: bool = False
     """Its paths are patterns (use-regex, rewrite-target): so are, without regard to case, all paths of its hosts."""
+    slash: bool = False
+    """Who asks for the path of a rule without the "/" at its end is sent to the path with it."""
     literal_paths: bool = False
     """Exact and Prefix paths with characters of patterns are reported."""
     aliases: tuple[str, ...] = ()

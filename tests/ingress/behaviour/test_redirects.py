@@ -22,7 +22,9 @@ site = fixture_of(
     annotated("bare.example", {"permanent-redirect": "/new"}, ("/old", "Prefix")),
     annotated("relative.example", {"permanent-redirect": "/new", "relative-redirects": "true"}),
     annotated("app.example", {"app-root": "/foo"}),
+    annotated("app2.example", {"app-root": "/foo"}, ("/foo", "Prefix")),
     annotated("inside.example", PROXY),
+    annotated("slash.example", {}, ("/x/", "Prefix"), ("/y/z/", "Exact"), ("/w/", "Prefix"), ("/w", "Exact")),
     annotated("off.example", {"proxy-redirect-from": "off", "proxy-redirect-to": "http://outside.example/"}),
     annotated("default.example", {"proxy-redirect-from": "default"}),
     https=True,
@@ -81,6 +83,8 @@ async def test_99_the_scheme_is_the_clients(site: Site) -> None:
         ("app.example:8080", "/?x=y", (302, "http://app.example:8080/foo")),
         ("app.example", "/foo", (200, "")),
         ("app.example", "/bar/", (200, "")),
+        ("app2.example", "/", (302, "http://app2.example/foo")),
+        ("app2.example", "/bar", (404, "")),
     ],
 )
 async def test_67_the_root_of_an_application(site: Site, host: str, path: str, wanted: tuple[int, str]) -> None:
@@ -102,3 +106,19 @@ async def test_101_what_endpoints_say(site: Site, host: str, told: str, wanted: 
     answer = await site.get(host, "/", fields=fields)
     assert (answer.status, answer.fields["location"]) == (302, wanted)
     assert answer.fields["refresh"] == f"3; url={wanted}"
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/x", (301, "http://slash.example/x/")),
+        ("/x?a=/b", (301, "http://slash.example/x/?a=/b")),
+        ("/y/z", (301, "http://slash.example/y/z/")),
+        ("/x/", (200, "")),
+        ("/x/1", (200, "")),
+        ("/w", (200, "")),
+        ("/y", (404, "")),
+    ],
+)
+async def test_79_paths_without_their_slash(site: Site, path: str, wanted: tuple[int, str]) -> None:
+    assert await site.location("slash.example", path) == wanted
