@@ -24,6 +24,12 @@ FILTERS: dict[str, str] = {
     "headers": "ingress.filters.headers:Headers",
     "rewrite": "ingress.filters.rewrite:Rewrite",
     "locations": "ingress.filters.locations:Locations",
+    "mirror": "ingress.filters.mirror:Mirror",
+    "mirror-head": "ingress.filters.mirror:MirrorHead",
+    "errors": "ingress.filters.errors:Errors",
+    "canary": "ingress.filters.canary:Canary",
+    "affinity": "ingress.filters.affinity:Affinity",
+    "hash": "ingress.filters.hash:Hash",
     "cookies": "ingress.filters.cookies:Cookies",
 }
 """Name -> "module:Class", in the order of running. A module is imported by the first route that needs it."""

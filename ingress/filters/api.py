@@ -152,7 +152,7 @@ class Request(Protocol):
     pin: str
     """"ip:port" of the endpoint to try first, "" for any. One that is not there, or is ejected, is passed over."""
     pin_retries: bool
-    """A retry goes to the pinned endpoint again instead of another."""
+    """A retry goes to the same endpoint again instead of another."""
     hash_key: bytes
     """What a consistent hash of `hash_by="filter"` goes by; b"" goes anywhere."""
     log: bool
@@ -168,6 +168,9 @@ class Request(Protocol):
     def remove(self, name: str) -> None: ...
     def endpoints(self, backend: str) -> Sequence[str]:
         """ "ip:port" of a backend's endpoints that may be chosen; empty: none, or no such backend."""
+
+    def hashed(self, key: bytes) -> str:
+        """ "ip:port" of the endpoint of `backend` that a consistent hash gives for a `hash_key`; "" if it has none."""
 
     # What the client gets, whoever answers: an endpoint, a filter, or the proxy for want of an endpoint.
     def set_response(self, name: str, value: str) -> None:

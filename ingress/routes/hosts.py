@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from ingress.filters.affinity import AffinitySpecification
 from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.beside import redirects_beside
@@ -128,7 +129,8 @@ def _join(host: str, owner: Claims, taken: Taken, variants: list[Variant]) -> li
             key, variant = _alternative(claim, owner, main)
             if variant is not None:
                 variants.append(variant)
-            filters = with_filter(holder.filters, "canary", {"backend": key, **msgspec.structs.asdict(wish)})
+            specification = {"backend": key, "session": _session(main), **msgspec.structs.asdict(wish)}
+            filters = with_filter(holder.filters, "canary", specification)
             taken[claim.path, claim.exact] = replace(holder, filters=filters, also=(*holder.also, key)), main
             continue
         problems.append(Problem(f"Ingress {owner.title}", claim.field, f"{reason}; it has no effect", advice))
@@ -138,11 +140,17 @@ def _join(host: str, owner: Claims, taken: Taken, variants: list[Variant]) -> li
 def _alternative(claim: PathClaim, owner: Claims, main: Claims) -> tuple[str, Variant | None]:
     """The canary's backend, treated as its main's."""
     spec: dict[str, Any] = dict(main.treatment.variant.spec) if main.treatment.variant else {}
-    own: Mapping[str, Any] = owner.treatment.variant.spec if owner.treatment.variant else {}
+    own: Mapping[str, Any] = owner.treatment.variant.spec if owner.treatment.variant and not _session(main) else {}
     spec |= {name: value for name, value in own.items() if name in CANARY_FIELDS}
     variant = variant_of(spec, cluster_ip=main.treatment.wishes.service_upstream)
     key = backend_key(*split_key(claim.backend))
     return (key + variant.suffix, variant) if variant else (key, None)
+
+
+def _session(main: Claims) -> str:
+    """The cookie by which clients stay with an endpoint."""
+    found = main.treatment.wishes.filters.get("affinity")
+    return found.cookie if isinstance(found, AffinitySpecification) else ""
 
 
 # -- what holds for the whole host

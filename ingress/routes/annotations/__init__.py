@@ -14,19 +14,25 @@ from types import ModuleType
 
 from ingress.routes.annotations import (
     access_log,
+    affinity,
     basic_auth,
     blocks,
+    canary,
     client_certificates,
     cors,
+    errors,
     external_auth,
     guard,
     headers,
     limits,
     lists,
+    mirror,
     redirects,
     refused,
     rewrite,
     server_tls,
+    upstream,
+    upstream_tls,
 )
 from ingress.routes.annotations.reader import PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
@@ -46,8 +52,15 @@ GROUPS: tuple[ModuleType, ...] = (
     external_auth,
     client_certificates,
     server_tls,
+    upstream,
+    upstream_tls,
+    affinity,
+    canary,
+    errors,
+    mirror,
     refused,
 )
+"""In the order of reading: of two that fill in the same, the later one counts."""
 KNOWN: frozenset[str] = frozenset({"strict"}.union(*(group.NAMES for group in GROUPS)))
 """Every annotation there is; "strict" is read with the class."""
 

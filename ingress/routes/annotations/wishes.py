@@ -24,6 +24,8 @@ class CanaryWish(msgspec.Struct, frozen=True):
     cookie: str = ""
     weight: int = 0
     weight_total: int = 100
+    legacy: bool = False
+    """Clients with a session of the canary are not kept there."""
 
 
 class ClientAuthWish(msgspec.Struct, frozen=True):

@@ -57,6 +57,8 @@ class Asked:
     notes: dict[str, Any] = field(default_factory=dict)
     backends: dict[str, Sequence[str]] = field(default_factory=lambda: {"shop/cart:80": ("10.0.0.1:80",)})
     """For `endpoints`."""
+    hashes: Callable[[bytes], str] = lambda key: ""
+    """For `hashed`."""
 
     def __post_init__(self) -> None:
         self.authority = self.authority or self.host
@@ -93,6 +95,9 @@ class Asked:
 
     def endpoints(self, backend: str) -> Sequence[str]:
         return self.backends.get(backend, ())
+
+    def hashed(self, key: bytes) -> str:
+        return self.hashes(key)
 
     def set_response(self, name: str, value: str) -> None:
         _set([], name, value)
