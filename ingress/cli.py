@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress import control
+from ingress.duties import admission_webhook, telling, webhook_flags
 from ingress.listeners import Address, BadAddress, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
 from ingress.publish import StatusPublisher, read_published, read_service
@@ -278,6 +279,7 @@ def serve(
 @_publishing
 @click.option("--lease-namespace", metavar="NAME", default="kube-system", show_default=True, help=_LEASE_NAMESPACE)
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
+@webhook_flags
 @_listening(drain_delay=3.0)
 def ingress(
     *,
@@ -290,6 +292,7 @@ def ingress(
     **listening: Any,
 ) -> None:
     """Ingress controller: the proxy of `causeway serve` with the API server as its source."""
+    webhook = admission_webhook(listening)
     _check_listening(listening)
     if not listening["http"] and not listening["https"]:
         raise click.UsageError("nothing to listen on: give --http ADDR, --https ADDR or both, as in --http :80")
@@ -306,11 +309,8 @@ def ingress(
     assert opened.connection is not None
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
-    # Imports the Kubernetes client: only where there is an API server.
-    from lb.cluster.events import Events
-
-    events = Events(opened.connection, opened.store, "ingress")
-    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher, events=events)
+    duties = [telling(opened), *webhook]
+    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher, duties=duties)
 
 
 @click.command(short_help="Validate manifests.")

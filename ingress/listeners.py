@@ -208,14 +208,16 @@ def _check_not_ours(flag: str, address: Address, opened: Sequence[Listener]) -> 
             raise CannotListen(f"{flag} {address}: {listener.flag} listens there already; choose another port")
 
 
-def open_admin(flag: str, address: Address, passed: Sequence[tuple[str, socket.socket]] = ()) -> socket.socket:
-    """One listening socket for the admin endpoint. Raises CannotListen."""
+def open_admin(
+    flag: str, address: Address, passed: Sequence[tuple[str, socket.socket]] = (), *, shared: bool = False
+) -> socket.socket:
+    """One listening socket for operators. `shared`: another process of ours may have it, too. Raises CannotListen."""
     if address.passed is not None:
         (found, *_), _ = _claim(flag, False, address, passed, ())
         return found.sockets[0]
     family, host = _families(flag, address)[0]
     try:
-        return _bind(family, host, address.port, first=True)
+        return _bind(family, host, address.port, first=not shared)
     except OSError as error:
         raise CannotListen(_advice(flag, address, error)) from None
 

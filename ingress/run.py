@@ -6,10 +6,10 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingress import systemd, wire
 from ingress.control import ControlSocket
@@ -33,9 +33,6 @@ from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
 from lb.reconcile import ApplyFailed, reconcile_forever
 
-if TYPE_CHECKING:
-    from lb.cluster.events import Events
-
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 0.01
@@ -46,6 +43,8 @@ STATS_PERIOD_SECONDS = 5.0
 
 ECHO_SECONDS = 0.3
 """A second signal so soon is the first one's echo: timeout(1) and shells signal the process and then its group."""
+
+Duty = Callable[[RoutingTable], Coroutine[Any, Any, None]]
 
 
 @dataclass(kw_only=True)
@@ -59,8 +58,8 @@ class Plan:
     workers: int
     admin: socket.socket | None = None
     publisher: StatusPublisher | None = None
-    events: "Events | None" = None
-    """Where Problems are told beside the log."""
+    duties: Sequence[Duty] = ()
+    """What only the supervisor in charge does beside: Events, the admission webhook. They end by being cancelled."""
     default_certificate: Certificate | None = None
     drain_delay_seconds: float = 0.0
     drain_seconds: float = 30.0
@@ -187,7 +186,7 @@ class Proxy:
             log.info("admin endpoint on http://%s", Address(*self.plan.admin.getsockname()[:2]))
         log.info("%d worker processes", self.plan.workers)
         tasks = [asyncio.create_task(each) for each in self._parts()]
-        fronting, publishing = asyncio.create_task(self._front()), asyncio.create_task(self._publish_status())
+        fronting, publishing = asyncio.create_task(self._front()), asyncio.create_task(self._do_duties())
         asked = asyncio.create_task(self.stop.asked.wait())
         tasks += (fronting, publishing)
         try:
@@ -276,13 +275,13 @@ class Proxy:
             doors.append(AdminEndpoint(self, self.plan.admin).run())
         await asyncio.gather(*doors)
 
-    async def _publish_status(self) -> None:
+    async def _do_duties(self) -> None:
         await self.in_charge.wait()
         async with asyncio.TaskGroup() as group:
             if self.plan.publisher is not None:
                 group.create_task(self.plan.publisher.run(self.table, self.plan.source.synced))
-            if self.plan.events is not None:
-                group.create_task(self.plan.events.run(self.table.problems))
+            for duty in self.plan.duties:
+                group.create_task(duty(self.table))
             group.create_task(asyncio.Event().wait())
 
     async def _take_back(self, publishing: "asyncio.Task[None]") -> None:

@@ -6,10 +6,10 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,7 +22,7 @@ from ingress.observe.metrics import Shape
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.model import Endpoint
-from ingress.run import Plan, Proxy
+from ingress.run import Duty, Plan, Proxy
 from ingress.supervisor import WorkersFail
 from ingress.tuning import Tuning
 from lb.cluster.manifests import FolderUnreadable
@@ -30,9 +30,6 @@ from lb.cluster.objects import Object
 from lb.cluster.problems import Problems
 from lb.cluster.source import Source
 from lb.cluster.store import ObjectStore
-
-if TYPE_CHECKING:
-    from lb.cluster.events import Events
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +116,7 @@ def start(
     listening: Listening,
     *,
     publisher: StatusPublisher | None = None,
-    events: "Events | None" = None,
+    duties: Sequence[Duty] = (),
     objects_of_flags: Callable[[], Iterable[Object]] = tuple,
 ) -> None:
     """Run the proxy. Ends with exit code 0 after an orderly stop, 1 if a second signal cut it short.
@@ -141,7 +138,7 @@ def start(
             listening,
             predecessor=predecessor,
             publisher=publisher,
-            events=events,
+            duties=duties,
             objects_of_flags=objects_of_flags,
         )
     except click.ClickException as error:
@@ -159,7 +156,7 @@ def _start(
     *,
     predecessor: Predecessor | None,
     publisher: StatusPublisher | None,
-    events: "Events | None",
+    duties: Sequence[Duty],
     objects_of_flags: Callable[[], Iterable[Object]],
 ) -> bool:
     _allow_many_connections()
@@ -176,7 +173,7 @@ def _start(
         workers=workers,
         admin=admin,
         publisher=publisher,
-        events=events,
+        duties=duties,
         default_certificate=make_default_certificate() if listening.https else None,
         drain_delay_seconds=listening.drain_delay,
         drain_seconds=listening.drain,

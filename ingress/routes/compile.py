@@ -111,6 +111,16 @@ class RoutingTable:
     def _class(self, name: str) -> IngressClass | None:
         return self.store.get(IngressClass, "", name)
 
+    def neighbours(self, claims: Claims) -> set[Owner]:
+        """The Ingresses that claim a name which these claims speak of."""
+        names = {*claims.hosts, *claims.other_names, *claims.tls}
+        indexes = (self._by_host, self._by_name, self._by_tls_host)
+        return {owner for index in indexes for name in names for owner in index.get(name, ())}
+
+    def apart(self, store: ObjectStore) -> "RoutingTable":
+        """An empty table that judges as this one does."""
+        return RoutingTable(store, self.selection, names=self.around.names, defaults=self.defaults)
+
     def owners_of(self, host: str) -> list[Claims]:
         """The Ingresses that claim a host, the oldest first."""
         return self._oldest_first(self._by_host.get(host, ()))

@@ -22,6 +22,8 @@ class Problem:
     reason: str
     advice: str = ""
     where: str = ""
+    minor: bool = False
+    """It has no effect, or goes when another object comes: no reason to refuse the object."""
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -43,6 +45,10 @@ class Problems:
         if now:
             self._by_origin[origin] = now
         return tuple(problem for problem in now if problem not in before)
+
+    def of(self, origin: object) -> tuple[Problem, ...]:
+        """What is wrong with one origin."""
+        return self._by_origin.get(origin, ())
 
     def __iter__(self) -> Iterator[Problem]:
         for each in self._by_origin.values():

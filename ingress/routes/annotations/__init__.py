@@ -84,7 +84,7 @@ def read_annotations(
     wishes.refused = wishes.refused or guard.refusal(reader, _risks())
     for name in reader.names:
         if name not in KNOWN:
-            reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect")
+            reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect", minor=True)
     return wishes, reader.problems, reader.references
 
 

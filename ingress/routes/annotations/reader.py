@@ -80,11 +80,11 @@ class Reader:
         """The annotation's value to the letter."""
         return self._values.get(name, "")
 
-    def wrong(self, name: str, reason: str, advice: str = "") -> None:
-        """Report an annotation, or the ConfigMap's key if only that is there."""
+    def wrong(self, name: str, reason: str, advice: str = "", *, minor: bool = False) -> None:
+        """Report an annotation, or the ConfigMap's key if only that is there. `minor`: see Problem."""
         if name in self._spelled or (name and name not in self.config):
             where = f"metadata.annotations[{self._spelled.get(name, PREFIXES[1] + name)}]"
-            problem = Problem(f"Ingress {self.title}", where, reason, advice)
+            problem = Problem(f"Ingress {self.title}", where, reason, advice, minor=minor)
             if problem not in self.problems:  # several may look at one annotation
                 self.problems.append(problem)
         # What is wrong in the ConfigMap is reported once for all Ingresses, by config.py.
@@ -149,7 +149,9 @@ class Reader:
         self.references.add(Key(Service.KIND, namespace, service))
         found = self._find(Service, namespace, service)
         if not isinstance(found, Service):
-            self.wrong(name, f"Service {namespace}/{service} does not exist", "create it, or correct the name")
+            self.wrong(
+                name, f"Service {namespace}/{service} does not exist", "create it, or correct the name", minor=True
+            )
             return ""
         if not found.spec.ports:
             self.wrong(name, f"Service {namespace}/{service} has no port", "give it one")
@@ -180,7 +182,9 @@ class Reader:
         self.references.add(Key(kind.KIND, namespace, rest))
         found = self._find(kind, namespace, rest)
         if found is None:
-            self.wrong(name, f"{kind.KIND} {namespace}/{rest} does not exist", "create it, or correct the name")
+            self.wrong(
+                name, f"{kind.KIND} {namespace}/{rest} does not exist", "create it, or correct the name", minor=True
+            )
             return None
         assert isinstance(found, kind)
         return found

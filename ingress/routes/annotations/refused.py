@@ -14,6 +14,8 @@ _WAF = "NOBODY INSPECTS REQUESTS: there is no ModSecurity here, so the protectio
 _WAF_INSTEAD = "put a web application firewall before this proxy or before the Service, or write a filter"
 _REMOVED = "ingress-nginx has removed it as well"
 _FASTCGI = "FastCGI is not spoken here"
+GRAVE = frozenset({_SNIPPET, _WAF, _FASTCGI})
+"""Without the effect the Ingress is not what its author wanted: new ones are not admitted."""
 
 _REASONS: dict[str, tuple[Risk, str, str]] = {
     "configuration-snippet": (Risk.CRITICAL, _SNIPPET, _INSTEAD),
@@ -61,4 +63,4 @@ def read(reader: Reader, wishes: Wishes) -> None:
     for name in reader.names:
         if name in _REASONS and not (name in SWITCHES and not reader.flag(name)):
             _, reason, advice = _REASONS[name]
-            reader.wrong(name, f"{reason}; it has no effect", advice)
+            reader.wrong(name, f"{reason}; it has no effect", advice, minor=reason not in GRAVE)
