@@ -3,9 +3,9 @@
     python -m tests.fuzz --seconds 600              # every target, one after the other
     python -m tests.fuzz request_head --seconds 60
 
-Needs clang (Debian: clang, libclang-rt-14-dev); atheris is installed from PyPI into build/fuzz. What breaks something is
-left in build/fuzz/TARGET-crash-*: add it to the seeds. With `--keep` the seeds become the smallest set that reaches all
-the code that was reached.
+Needs clang (Debian: clang, libclang-rt-14-dev); atheris is installed from PyPI into build/fuzz. What breaks something
+is left in build/fuzz/TARGET-crash-*: add it to the seeds. With `--keep` the seeds become the smallest set that reaches
+all the code that was reached.
 """
 
 import argparse

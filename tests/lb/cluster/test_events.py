@@ -4,9 +4,8 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lb.cluster.events import BURST, Events, event_of
-
 from lb.cluster.connection import Connection, from_kubeconfig
+from lb.cluster.events import BURST, Events, event_of
 from lb.cluster.objects import Service, decode
 from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
