@@ -1,0 +1,105 @@
+"""Limits per client, by their numbers in the inventory of behaviours."""
+
+import asyncio
+import time
+from collections import Counter
+
+import pytest
+
+from tests.ingress.peers import Client
+from tests.ingress.site import Site, annotated, fixture_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PATHS = (("/", "Prefix"), ("/other", "Prefix"))
+
+site = fixture_of(
+    annotated("connections.example", {"limit-connections": "8"}),
+    annotated("rps.example", {"limit-rps": "1"}, *PATHS),
+    annotated("same.example", {"limit-rps": "1"}),
+    annotated("rpm.example", {"limit-rpm": "12", "limit-burst-multiplier": "2"}),
+    annotated("burst.example", {"limit-rps": "3", "limit-burst-multiplier": "2"}),
+    annotated("exempt.example", {"limit-rps": "1", "limit-allowlist": "10.0.0.0/8"}),
+    annotated("both.example", {"limit-rps": "100", "limit-rpm": "1", "limit-connections": "1"}),
+    flags=["--workers", "3", "--use-forwarded-headers", "--trusted-proxies", "127.0.0.1/32"],
+)
+
+
+async def statuses(site: Site, host: str, number: int, client: str, path: str = "/") -> Counter[int]:
+    """Of requests one after the other, each on a connection of its own: any worker may get it."""
+    fields = [("X-Forwarded-For", client)]
+    return Counter([(await site.get(host, path, fields=fields)).status for _ in range(number)])
+
+
+async def test_230_connections(site: Site) -> None:
+    echo = site.endpoints["echo"]
+    echo.hold.clear()
+    before = echo.requests
+    clients = [await Client.connect(site.served.http) for _ in range(20)]
+    asked = [asyncio.create_task(each.ask("connections.example", "/slow")) for each in clients]
+    while sum(each.done() for each in asked) < 12:
+        await asyncio.sleep(0.01)
+    await site.served.until(lambda: echo.requests - before == 8)
+    assert (await site.get("connections.example")).status == 503, "also for others of its address"
+    assert (await site.get("same.example")).status == 200
+    echo.hold.set()
+    assert Counter([each.status for each in await asyncio.gather(*asked)]) == {200: 8, 503: 12}
+    await site.served.until_answer("connections.example", "/", lambda answer: answer.status == 200)
+    for each in clients:
+        each.close()
+
+
+async def test_230_a_client_that_goes_away_makes_room(site: Site) -> None:
+    echo = site.endpoints["echo"]
+    echo.hold.clear()
+    before = echo.requests
+    clients = [await Client.connect(site.served.http) for _ in range(8)]
+    asked = [asyncio.create_task(each.ask("connections.example", "/slow")) for each in clients]
+    await site.served.until(lambda: echo.requests - before == 8)
+    assert (await site.get("connections.example")).status == 503
+    for each, task in zip(clients, asked, strict=True):
+        task.cancel()
+        each.writer.transport.abort()
+    await site.served.until_answer("connections.example", "/", lambda answer: answer.status == 200)
+    echo.hold.set()
+
+
+async def test_231_per_second(site: Site) -> None:
+    begin = time.monotonic()
+    found = await statuses(site, "rps.example", 30, "203.0.113.1")
+    seconds = time.monotonic() - begin
+    assert 6 <= found[200] <= 6 + seconds + 1, "over three workers"
+    assert found[200] + found[503] == 30
+    await asyncio.sleep(max(0.0, begin + seconds + 1.0 - time.monotonic()))
+    found = await statuses(site, "rps.example", 2, "203.0.113.1", "/other")
+    assert found[200] >= 1, "one more after a second"
+
+
+async def test_231_all_paths_of_an_ingress_count_together_and_no_other(site: Site) -> None:
+    begin = time.monotonic()
+    found = await statuses(site, "rps.example", 4, "203.0.113.2")
+    found += await statuses(site, "rps.example", 4, "203.0.113.2", "/other")
+    assert 6 <= found[200] <= 6 + (time.monotonic() - begin) + 1
+    assert (await statuses(site, "same.example", 6, "203.0.113.2"))[200] == 6
+    assert (await statuses(site, "rps.example", 6, "203.0.113.3"))[200] == 6
+
+
+async def test_232_per_minute(site: Site) -> None:
+    begin = time.monotonic()
+    found = await statuses(site, "rpm.example", 40, "203.0.113.4")
+    assert 25 <= found[200] <= 25 + (time.monotonic() - begin) / 5 + 1
+
+
+async def test_234_the_multiplier(site: Site) -> None:
+    begin = time.monotonic()
+    found = await statuses(site, "burst.example", 15, "203.0.113.5")
+    assert 7 <= found[200] <= 7 + 3 * (time.monotonic() - begin) + 1
+
+
+async def test_235_networks_without_limits(site: Site) -> None:
+    assert (await statuses(site, "exempt.example", 15, "10.200.0.1"))[200] == 15
+    assert (await statuses(site, "exempt.example", 15, "11.200.0.1"))[503] >= 5
+
+
+async def test_235_each_limit_counts(site: Site) -> None:
+    assert (await statuses(site, "both.example", 8, "203.0.113.6")) == {200: 6, 503: 2}
