@@ -9,6 +9,7 @@ cdef enum:
     BAD_CERTIFICATE = 495
     AUTH_TEXT = 32768         # fields for the endpoint at their longest
     AUTH_ID = 32
+    ERROR_PAGE_MAX = 2048
 
 AUTH_MODES = {"on": AUTH_ON, "optional": AUTH_OPTIONAL, "optional_no_ca": AUTH_OPTIONAL_NO_CA}
 
@@ -29,6 +30,7 @@ cdef class HostAuth:
     cdef int mode
     cdef int depth
     cdef bint pass_certificate
+    cdef bytes error_page     # where clients without a good one are sent; b"": they get 400
     cdef bytes id             # sessions of another id are not taken up; also tells whether two hosts ask for the same
 
     def __cinit__(self, str host, object spec):
@@ -38,6 +40,9 @@ cdef class HostAuth:
         self.mode = AUTH_MODES[spec.verify]
         self.depth = spec.depth
         self.pass_certificate = spec.pass_certificate
+        self.error_page = spec.error_page.encode()
+        if len(self.error_page) > ERROR_PAGE_MAX or not re.fullmatch(rb"[!-~]*", self.error_page):
+            raise ValueError("error_page: not an address in ASCII, or too long")
         asked = b"\0".join((host.encode(), spec.verify.encode(), str(spec.depth).encode(), spec.ca_pem))
         self.id = hashlib.sha256(asked).digest()
         if spec.ca_pem:
@@ -141,6 +146,15 @@ cdef int auth_status(Exchange* x, const u8* p, const Target* t) noexcept:
         judge(x.k, auth, wanted)
     x.verified = auth.status == 0
     return auth.status
+
+
+cdef const char* error_page(Exchange* x, int status) noexcept:
+    """Where a client goes for want of a good certificate; NULL: nowhere."""
+    cdef bytes found
+    if (status != NO_CERTIFICATE and status != BAD_CERTIFICATE) or x.peer.auth == NULL:
+        return NULL
+    found = (<HostAuth>x.peer.auth.owner).error_page
+    return <const char*>found if found else NULL
 
 
 cdef void judge(Core* k, ClientAuth* auth, HostAuth host) noexcept:

@@ -33,6 +33,8 @@ cdef const char* title_of(int status, const char* reason) noexcept nogil:
         return b"400 No required SSL certificate was sent"
     if status == BAD_CERTIFICATE:
         return b"400 The SSL certificate error"
+    if status == 401:
+        return b"401 Authorization Required"
     return reason
 
 
@@ -49,8 +51,8 @@ cdef void put_page(Writer* w, Core* k, const char* reason) noexcept:
     put_text(w, b"</body>\r\n</html>\r\n")
 
 
-cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head) noexcept:
-    """A whole response; how many octets of it are body."""
+cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head, const char* location) noexcept:
+    """A whole response; how many octets of it are body. location: NULL, or where a redirect leads."""
     cdef u8 page[1024]
     cdef Writer body = writer(page, <int>sizeof(page))
     cdef const char* reason = reason_of(shown_status(status))
@@ -67,6 +69,9 @@ cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head) no
     put_number(w, body.n)
     if status == 405:
         put_text(w, b"\r\nAllow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
+    if location != NULL:
+        put_text(w, b"\r\nLocation: ")
+        put_text(w, location)
     if closes:
         put_text(w, b"\r\nConnection: close\r\n\r\n")
     else:
@@ -79,8 +84,9 @@ cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head) no
 
 cdef void reply(Exchange* x, int status) noexcept:
     """Answer an exchange ourselves, and end it."""
-    cdef u8 text[2048]
+    cdef u8 text[2048 + ERROR_PAGE_MAX]
     cdef Writer w = writer(text, <int>sizeof(text))
+    cdef const char* location
     cdef int body_n
     cdef bint sent
     if x.raw:
@@ -96,7 +102,10 @@ cdef void reply(Exchange* x, int status) noexcept:
         carrier_last(x, LINGER)      # the rest of the request may still be coming
     elif carrier_ending(x):
         carrier_last(x, CLOSE)
-    body_n = put_reply(&w, x.k, status, carrier_closes(x), x.is_head)
+    location = error_page(x, status)
+    if location != NULL:
+        status = 302
+    body_n = put_reply(&w, x.k, status, carrier_closes(x), x.is_head, location)
     x.status = shown_status(status)
     x.octets_out += w.n
     x.body_out += body_n
@@ -113,7 +122,7 @@ cdef void refuse(Conn* c, int status) noexcept:
     """Answer a head that became no exchange. The connection ends."""
     cdef u8 text[2048]
     cdef Writer w = writer(text, <int>sizeof(text))
-    cdef int body_n = put_reply(&w, c.k, status, True, False)
+    cdef int body_n = put_reply(&w, c.k, status, True, False, NULL)
     cdef bint sent
     conn_last(c)
     sent = conn_send(c, w.p, w.n)

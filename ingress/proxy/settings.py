@@ -108,6 +108,7 @@ class ClientAuth:
     verify: Literal["on", "optional", "optional_no_ca"] = "on"
     depth: int = 1  # intermediate certificates in a chain
     pass_certificate: bool = False  # endpoints get it as ssl-client-cert
+    error_page: str = ""  # clients are redirected there instead of getting 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

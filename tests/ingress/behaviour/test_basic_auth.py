@@ -96,12 +96,6 @@ async def test_106_who_says_something_wrong(site: Site, field: tuple[str, str]) 
     assert site.endpoints["echo"].requests == before
 
 
-async def test_107_with_cors(site: Site) -> None:
-    answer = await site.get("cors.example")
-    assert answer.status == 401
-    assert answer.fields["access-control-allow-origin"] == "*"
-
-
 @pytest.mark.parametrize(
     "field",
     [
@@ -166,9 +160,7 @@ async def test_113_others_are_served(site: Site) -> None:
         ("all.example", "11.0.0.1", by("ada", "open sesame"), 403),
     ],
 )
-async def test_136_all_or_any(
-    site: Site, host: str, client: str, field: tuple[str, str] | None, wanted: int
-) -> None:
+async def test_136_all_or_any(site: Site, host: str, client: str, field: tuple[str, str] | None, wanted: int) -> None:
     fields = [("X-Forwarded-For", client), *([field] if field else [])]
     answer = await site.get(host, fields=fields)
     assert answer.status == wanted
