@@ -3,8 +3,10 @@
 A module of tests has one site, with a host for each case: `site = fixture_of(annotated(...), ...)`.
 """
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +58,13 @@ class Site:
         if secure:
             return await ask(self.served.https, host, path, tls=ANYBODY, name=host.partition(":")[0], **how)
         return await ask(self.served.http, host, path, **how)
+
+    async def until(self, true: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
+        """Ask until it is so."""
+        deadline = time.monotonic() + seconds
+        while not await true():
+            assert time.monotonic() < deadline, f"not within {seconds} s; the log:\n{self.served.log}"
+            await asyncio.sleep(0.01)
 
     async def location(self, host: str, path: str = "/", **how: Any) -> tuple[int, str]:
         """Status and Location."""

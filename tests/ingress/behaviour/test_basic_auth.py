@@ -176,9 +176,11 @@ async def test_103_secrets_are_taken_up_live(site: Site) -> None:
     await site.served.until_answer("live.example", "/", lambda answer: answer.status == 401)
     assert await status(site, "live.example", by("ada", "foo")) == 200
     site.folder.write("secret", [secret("live", auth=f"ada:{BCRYPT}")])
-    async with asyncio.timeout(15):
-        while await status(site, "live.example", by("ada", "foo")) != 401:
-            await asyncio.sleep(0.02)
+
+    async def forgotten() -> bool:
+        return await status(site, "live.example", by("ada", "foo")) == 401
+
+    await site.until(forgotten)
     assert await status(site, "live.example", by("ada", "open sesame")) == 200
     site.folder.remove("secret")
     await site.served.until_answer("live.example", "/", lambda answer: answer.status == 503)

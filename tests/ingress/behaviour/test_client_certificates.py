@@ -1,6 +1,5 @@
 """Client certificates, by their numbers in the inventory of behaviours."""
 
-import asyncio
 import base64
 import ssl
 from urllib.parse import unquote
@@ -70,6 +69,13 @@ async def get(site: Site, host: str, pair: Pair | None = None, path: str = "/", 
 def told(answer: Answer) -> dict[str, str]:
     headers = {name.lower(): value for name, value in answer.echo["headers"].items()}
     return {name[11:]: value for name, value in headers.items() if name.startswith("ssl-client-")}
+
+
+async def until(site: Site, host: str, pair: Pair, status: int) -> None:
+    async def is_so() -> bool:
+        return (await get(site, host, pair)).status == status
+
+    await site.until(is_so)
 
 
 async def test_138_none(site: Site) -> None:
@@ -146,9 +152,7 @@ async def test_144_whose_it_is(site: Site) -> None:
 async def test_144_edits_apply_live(site: Site) -> None:
     for pattern, status in (("CN=notvalid", 403), ("CN=shop", 200), ("CN=(cart|bank)", 403)):
         site.folder.write("live", [annotated("live.example", asks(match_cn=pattern))])
-        async with asyncio.timeout(15):
-            while (await get(site, "live.example", GOOD)).status != status:
-                await asyncio.sleep(0.02)
+        await until(site, "live.example", GOOD, status)
 
 
 @pytest.mark.parametrize("host", ["missing.example", "garbled.example", "bad-list.example", "no-pattern.example"])
@@ -165,19 +169,14 @@ async def test_145_revoked(site: Site) -> None:
 async def test_145_the_authority_comes_goes_and_changes(site: Site) -> None:
     site.folder.write("late", [annotated("late.example", asks("shop/late"))])
 
-    async def until(pair: Pair, status: int) -> None:
-        async with asyncio.timeout(15):
-            while (await get(site, "late.example", pair)).status != status:
-                await asyncio.sleep(0.02)
-
-    await until(GOOD, 403)
+    await until(site, "late.example", GOOD, 403)
     site.folder.write("authority", [secret("late", ca_crt=OURS.pem)])
-    await until(GOOD, 200)
+    await until(site, "late.example", GOOD, 200)
     site.folder.write("authority", [secret("late", ca_crt=OTHERS.pem)])
-    await until(GOOD, 400)
+    await until(site, "late.example", GOOD, 400)
     assert (await get(site, "late.example", FOREIGN)).status == 200
     site.folder.remove("authority")
-    await until(FOREIGN, 403)
+    await until(site, "late.example", FOREIGN, 403)
 
 
 async def test_113_others_are_served(site: Site) -> None:

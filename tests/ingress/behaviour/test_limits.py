@@ -37,8 +37,7 @@ async def test_230_connections(site: Site) -> None:
     before = echo.requests
     clients = [await Client.connect(site.served.http) for _ in range(20)]
     asked = [asyncio.create_task(each.ask("connections.example", "/slow")) for each in clients]
-    while sum(each.done() for each in asked) < 12:
-        await asyncio.sleep(0.01)
+    await site.served.until(lambda: sum(each.done() for each in asked) == 12)
     await site.served.until(lambda: echo.requests - before == 8)
     assert (await site.get("connections.example")).status == 503, "also for others of its address"
     assert (await site.get("same.example")).status == 200
