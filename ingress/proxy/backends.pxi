@@ -244,12 +244,24 @@ cdef Endpoint* pinned(Exchange* x) noexcept:
     cdef Request r = <Request>x.asked
     cdef Backend* b = x.backend
     cdef int i
-    if not r.pin_octets or (x.attempts and not r.pin_retries):
+    if x.attempts:
+        return tried_before(x) if r.pin_retries else NULL
+    if not r.pin_octets:
         return NULL
     for i in range(b.n):
         if same_name(b.endpoints[i].key, b.endpoints[i].key_n, <const u8*><const char*>r.pin_octets,
                      <int>len(r.pin_octets)):
             return NULL if is_ejected(b.endpoints[i]) and may_leave_out(b) else b.endpoints[i]
+    return NULL
+
+
+cdef Endpoint* tried_before(Exchange* x) noexcept nogil:
+    """The endpoint of the first attempt, if it is still there."""
+    cdef Backend* b = x.backend
+    cdef int i
+    for i in range(b.n):
+        if x.tried_n and b.endpoints[i] == x.tried[0]:
+            return b.endpoints[i]
     return NULL
 
 

@@ -279,6 +279,9 @@ cdef class Request:
     def endpoints(self, str backend not None):
         return backend_endpoints(self.engine, backend)
 
+    def hashed(self, bytes key not None):
+        return choose_endpoint((<Engine>self.engine).k, self.backend, key) or ""
+
     @property
     def notes(self):
         if self.noted is None:

@@ -522,3 +522,27 @@ async def test_a_hash_of_the_filters(algorithm: str) -> None:
             assert [r.endpoints[n].address for n in found] == [addresses[found[0]]]
             host, port = addresses[found[0]]
             assert r.engine.choose("backend", key.encode()) == f"{host}:{port}"
+
+
+async def test_retries_at_the_endpoint_that_a_hash_has_found() -> None:
+    async def refuse(got: rigs.Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n")
+
+    async with rig(refuse, echo, echo) as r:
+        spec = BackendSpec(algorithm="ring", hash_by="filter", retry_on=("http_503",), eject_after_failures=0)
+        r.engine.set_backend("backend", [each.address for each in r.endpoints], spec)
+        host, port = r.endpoint.address
+        key = next(b"%d" % n for n in range(1000) if r.engine.choose("backend", b"%d" % n) == f"{host}:{port}")
+        seen = []
+
+        def choose(asked: Request) -> None:
+            asked.hash_key = key
+            asked.pin_retries = asked.query == "again"
+            seen.append(asked.hashed(key))
+
+        route(r, chain(choose))
+        assert status(await r.get("/?again")) == 503
+        assert len(r.endpoint.requests) == 3
+        assert status(await r.get("/")) == 200
+        assert len(r.endpoint.requests) == 4
+        assert seen == [f"{host}:{port}"] * 2
