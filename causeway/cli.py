@@ -13,7 +13,7 @@ SUBCOMMANDS = {
     ),
     "reload": ("ingress.cli:reload", "Make a running proxy read its files, names and log again."),
     "upgrade": ("ingress.cli:upgrade", "Replace a running proxy by the installed version, no connection refused."),
-    "check": ("ingress.cli:check", "Validate manifests and print every problem."),
+    "check": ("ingress.check:check", "Validate manifests or a cluster; report on a move from ingress-nginx."),
     "node": ("lb.cli:node", "The node agent: pod network, Services, announcements (root)."),
     "balancer": ("lb.cli:balancer", "Allocate load-balancer addresses and write them to Service status."),
     "explain": (

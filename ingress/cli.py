@@ -14,14 +14,12 @@ from ingress.names import AGAIN_SECONDS
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
-from ingress.routes.compile import KINDS, RoutingTable
+from ingress.routes.compile import KINDS
 from ingress.routes.flags import objects_of
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
-from lb.cluster.manifests import FolderUnreadable, ManifestFolder
-from lb.cluster.objects import KINDS as ALL_KINDS
 from lb.cluster.objects import Object
 from lb.cluster.source import Opened, Source, open_source
 from lb.cluster.status import FolderStatus
@@ -311,26 +309,6 @@ def ingress(
     publisher = _publisher(opened, listening, replicas)
     duties = [telling(opened), *webhook]
     start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher, duties=duties)
-
-
-@click.command(short_help="Validate manifests.")
-@click.option("-f", "--manifests", type=click.Path(path_type=Path), metavar="DIR", required=True, help="The folder.")
-def check(manifests: Path) -> None:
-    """Read the manifests in DIR and print everything that is wrong with them; exit 1 if there is anything."""
-    store = ObjectStore()
-    folder = ManifestFolder(manifests, store)
-    try:
-        folder.load()
-    except FolderUnreadable as error:
-        raise click.UsageError(f"-f {error}") from None
-    table = RoutingTable(store, STANDALONE)
-    table.update(None)
-    problems = [*folder.problems, *table.problems]
-    for problem in problems:
-        click.echo(str(problem))
-    count = sum(map(store.count, ALL_KINDS.values()))
-    click.echo(f"{count} objects, {len(table.hosts)} hosts, {len(problems)} problems", err=True)
-    sys.exit(1 if problems else 0)
 
 
 def _which(command: F) -> F:

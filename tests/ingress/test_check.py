@@ -1,0 +1,69 @@
+"""`causeway check`: the report in each form, from a folder and from a real API server."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.ingress.serving import Folder
+from tests.ingress.state import ingress
+from tests.lb.cluster.conftest import RealApi
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+SNIPPET = {PREFIX + "enable-cors": "true", PREFIX + "server-snippet": "<script>alert(1)</script>"}
+
+
+def run(*argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "causeway", "check", *argv], capture_output=True, text=True)
+
+
+def folder(path: Path) -> str:
+    made = Folder(path / "manifests")
+    made.write("all", [ingress("web", {"<b>.example": [("/", "Prefix", "web")]}, annotations=SNIPPET)])
+    return str(made.path)
+
+
+def test_json(tmp_path: Path) -> None:
+    done = run("-f", folder(tmp_path), "--output", "json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1
+    assert report["totals"]["refused"] == 1
+    assert {each["fate"] for each in report["ingresses"][0]["findings"]} == {"honoured", "refused"}
+
+
+def test_table(tmp_path: Path) -> None:
+    done = run("-f", folder(tmp_path), "--output", "table")
+    assert "server-snippet" in done.stdout
+    assert "1 Ingresses" in done.stdout
+
+
+def test_a_page_in_which_nothing_of_the_objects_is_html(tmp_path: Path) -> None:
+    page = run("-f", folder(tmp_path), "--output", "html").stdout
+    assert page.startswith("<!doctype html>")
+    assert "server-snippet" in page
+    assert "<script" not in page
+    assert "<b>" not in page
+
+
+def test_a_folder_without_anything_to_decide(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    done = run("-f", str(tmp_path / "manifests"), "--output", "json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["totals"]["ingresses"] == 0
+
+
+async def test_a_live_cluster(real_api: RealApi) -> None:
+    ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+    annotations = {"kubernetes.io/ingress.class": "nginx", **SNIPPET}
+    spec = {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}
+    await real_api.request("POST", ingresses, {"metadata": {"name": "web", "annotations": annotations}, "spec": spec})
+    try:
+        config = str(real_api.kubeconfig({"token": real_api.admin}))
+        done = await asyncio.to_thread(run, "--kubeconfig", config, "--output", "json")
+    finally:
+        await real_api.request("DELETE", f"{ingresses}/web")
+    report = json.loads(done.stdout)
+    (only,) = [each for each in report["ingresses"] if each["ingress"] == "default/web"]
+    assert only["served"]
+    assert [each["fate"] for each in only["findings"]] == ["honoured", "refused"]
