@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest_asyncio
 
@@ -21,6 +21,10 @@ from tests.ingress.state import ingress, service
 
 NGINX = "nginx.ingress.kubernetes.io/"
 ECHO = "echo"
+CONTROLLER = "ops/controller"
+CONFIGURED = ("--configmap", CONTROLLER)
+
+T = TypeVar("T")
 
 ANYBODY = ssl.create_default_context()
 ANYBODY.check_hostname = False
@@ -70,6 +74,17 @@ class Site:
         """Status and Location."""
         answer = await self.get(host, path, **how)
         return answer.status, answer.fields.get("location", "")
+
+    def configure(self, data: Mapping[str, str]) -> None:
+        """Set the controller's ConfigMap; the site needs CONFIGURED among its flags."""
+        self.folder.write("controller", [config_map(*CONTROLLER.split("/"), dict(data))])
+
+    async def becomes(self, asked: Callable[[], Awaitable[T]], wanted: T, seconds: float = 15.0) -> None:
+        """Ask until that comes of it: the proxy follows its folder in its own time."""
+        deadline = time.monotonic() + seconds
+        while (found := await asked()) != wanted:
+            assert time.monotonic() < deadline, f"still {found}, not {wanted}; the log:\n{self.served.log}"
+            await asyncio.sleep(0.01)
 
     async def sent(self, host: str, path: str = "/", **how: Any) -> str:
         """The target that the endpoint was asked for."""
