@@ -33,7 +33,8 @@ async def reconcile_forever(
 ) -> None:
     """Run until cancelled: wait for `synced`, make one full pass, then follow the changes of `kinds`.
 
-    settle_seconds: how long to gather changes before applying them; a rollout sends hundreds a second.
+    settle_seconds: how far apart two passes are at least, so that what a rollout sends by the hundred is gathered; a
+    change after a quiet time is applied at once.
     drift_seconds: how long after a full pass everything is looked at again, whatever changes meanwhile (None: never).
     Raises what `apply` raises, other than ApplyFailed.
     """
@@ -51,6 +52,7 @@ async def reconcile_forever(
             keys = subscription.take()
             if full:
                 full_at = None if drift_seconds is None else clock() + drift_seconds
+            settled_at = clock() + settle_seconds
             try:
                 await apply(None if full else keys)
             except ApplyFailed as error:
@@ -63,8 +65,8 @@ async def reconcile_forever(
                 log.info("it works again: %s", failure)
                 failure = ""
             changed = await _changed(pending, full_at)
-            if changed and settle_seconds:
-                await asyncio.sleep(settle_seconds)
+            if changed and clock() < settled_at:
+                await asyncio.sleep(settled_at - clock())
             full = not changed or (full_at is not None and clock() >= full_at)
     finally:
         store.unsubscribe(subscription)

@@ -32,7 +32,7 @@ NOT_OBJECTS = frozenset(("kustomization.yaml", "kustomization.yml"))
 """Files of other tools that live beside manifests and need no `kind`."""
 
 FILE_BYTES_MAX = 256 * 1024 * 1024
-BURST_MILLISECONDS = 25
+BURST_MILLISECONDS = 5
 """Events that follow each other faster than this are one burst, read once."""
 TICK_MILLISECONDS = 300
 FRESH_SECONDS = 0.25
