@@ -58,12 +58,13 @@ def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> 
 
 def _share_out(host: str, owners: Sequence[Claims], taken: Taken) -> list[Problem]:
     problems: list[Problem] = []
+    secured = any(host in owner.secured for owner in owners)
     for defaults in (False, True):
         for owner in owners:
             for claim in owner.hosts[host]:
                 if claim.default != defaults:
                     continue
-                route = _route(host, owner, claim)
+                route = _route(host, owner, claim, secured=secured)
                 holder, _ = taken.setdefault((claim.path, claim.exact), (route, owner))
                 if holder is route:
                     continue
@@ -72,7 +73,7 @@ def _share_out(host: str, owners: Sequence[Claims], taken: Taken) -> list[Proble
     return problems
 
 
-def _route(host: str, owner: Claims, claim: PathClaim) -> Route:
+def _route(host: str, owner: Claims, claim: PathClaim, *, secured: bool) -> Route:
     treatment = owner.treatment
     return Route(
         0,
@@ -83,7 +84,7 @@ def _route(host: str, owner: Claims, claim: PathClaim) -> Route:
         owner.title,
         claim.field,
         claim.default,
-        treatment.filters,
+        treatment.tls_filters if secured else treatment.filters,
         treatment.options,
         treatment.also,
     )

@@ -56,6 +56,8 @@ class Claims(msgspec.Struct, frozen=True):
     """RFC 3339 in UTC, so that text order is time order; "~" without one: after all that have one."""
     hosts: dict[str, tuple[PathClaim, ...]] = {}
     tls: dict[str, TLSClaim] = {}
+    secured: frozenset[str] = frozenset()
+    """Hosts that there is TLS for, be it with the default certificate."""
     wants_tls: bool = False
     treatment: Treatment = PLAIN
     """What its annotations come to."""
@@ -107,6 +109,7 @@ class _Reader:
         self.suffix = treatment.variant.suffix if treatment.variant else ""
         self.hosts: dict[str, list[PathClaim]] = {}
         self.tls: dict[str, TLSClaim] = {}
+        self.secured: set[str] = set()
         self.problems: list[Problem] = list(treatment.problems)
 
     def read(self) -> Claims:
@@ -118,6 +121,7 @@ class _Reader:
         for number, entry in enumerate(spec.tls):
             field = f"spec.tls[{number}]"
             for host in self._tls_hosts(field, entry.hosts):
+                self.secured.add(host)
                 if entry.secret_name:
                     self.tls.setdefault(host, TLSClaim(entry.secret_name, f"{field}.secretName"))
         return Claims(
@@ -126,6 +130,7 @@ class _Reader:
             created=metadata.creation_timestamp or "~",
             hosts={host: tuple(claims) for host, claims in self.hosts.items()},
             tls=self.tls,
+            secured=frozenset(self.secured),
             wants_tls=bool(spec.tls),
             treatment=self.treatment,
             refused=refused,

@@ -25,6 +25,8 @@ class Treatment(msgspec.Struct, frozen=True):
     wishes: Wishes = msgspec.field(default_factory=Wishes)
     filters: tuple[FilterLine, ...] = ()
     """In the order of running."""
+    tls_filters: tuple[FilterLine, ...] = ()
+    """The same for hosts that there is TLS for."""
     options: tuple[tuple[str, Any], ...] = ()
     also: tuple[str, ...] = ()
     """Backends that the filters may choose."""
@@ -82,6 +84,7 @@ class Treatments:
         return Treatment(
             wishes,
             filter_lines(wishes.filters),
+            filter_lines({**wishes.filters, **wishes.tls_filters}),
             tuple(sorted(wishes.options.items())),
             tuple(sorted(wishes.backends)),
             variant_of(wishes.backend, cluster_ip=wishes.service_upstream),

@@ -316,3 +316,22 @@ def test_238_the_default_backend_may_come_later_and_go() -> None:
     table.store.remove(last.key)
     table.update([last.key])
     assert (table.hosts, table.backends) == ({}, {})
+
+
+def test_86_filters_for_tls_are_for_hosts_that_have_it_whoever_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = wishing_ingress(
+        "one", {"tls_filters": {}}, rules={HOST: [("/", "Prefix", "x")], "b.example": [("/", "Prefix", "x")]}
+    )
+    secured = ingress("two", {HOST: [("/x", "Exact", "x")]}, tls=[{"hosts": [HOST]}])
+    line = ("https", b"\x80")
+    original = RoutingTable.treatment
+    monkeypatch.setattr(
+        RoutingTable,
+        "treatment",
+        lambda self, found: msgspec.structs.replace(original(self, found), tls_filters=(line,)),
+    )
+    table = table_of(plain, secured, *SERVICES)
+    assert {host: {each.filters for each in found.routes} for host, found in table.hosts.items()} == {
+        HOST: {(line,)},
+        "b.example": {()},
+    }
