@@ -16,6 +16,7 @@ from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS
 from ingress.routes.flags import objects_of
+from ingress.routes.model import Defaults
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
@@ -101,6 +102,13 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option("--compute-full-forwarded-for", is_flag=True, help=_FULL_FORWARDED_FOR),
         click.option("--enable-real-ip", is_flag=True, help=_REAL_IP),
         click.option("--forwarded", is_flag=True, help=_FORWARDED),
+        click.option("--configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_CONFIG_MAP),
+        click.option(
+            "--default-backend-service",
+            callback=_reads(read_service),
+            metavar="NAMESPACE/NAME",
+            help=_DEFAULT_BACKEND,
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -150,6 +158,8 @@ def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> Sta
     return StatusPublisher(opened.status, addresses or (), service=service, replicas=replicas, takes_back=takes_back)
 
 
+_CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
+_DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
 _SECONDS = click.FloatRange(0)
 _HTTP = (
     "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, :8080 for all addresses, or systemd[:NAME or :PORT] "
@@ -178,6 +188,11 @@ _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.so
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
+
+
+def _take_defaults(flags: dict[str, Any]) -> Defaults:
+    """Takes the flags that name what counts where an Ingress says nothing."""
+    return Defaults(backend=flags.pop("default_backend_service"), config_map=flags.pop("configmap"))
 
 
 def _check_listening(listening: dict[str, Any]) -> None:
@@ -253,7 +268,8 @@ def serve(
     for found in objects_of_flags():
         opened.store.put(found)
     tuning = take_tuning(listening)
-    listens = Listening(from_=from_, tuning=tuning, **listening)
+    defaults = _take_defaults(listening)
+    listens = Listening(from_=from_, tuning=tuning, defaults=defaults, **listening)
     start(opened.store, opened.source, STANDALONE, listens, publisher=publisher, objects_of_flags=objects_of_flags)
 
 
@@ -308,7 +324,8 @@ def ingress(
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
     duties = [telling(opened), *webhook]
-    start(opened.store, opened.source, selection, Listening(**listening), publisher=publisher, duties=duties)
+    listens = Listening(defaults=_take_defaults(listening), **listening)
+    start(opened.store, opened.source, selection, listens, publisher=publisher, duties=duties)
 
 
 def _which(command: F) -> F:

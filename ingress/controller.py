@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from ingress import wire
 from ingress.routes.compile import RoutingTable
+from ingress.routes.config import key_of
 from ingress.routes.model import EVERY_HOST, Backend, Certificate, Changes
 from lb.cluster.objects import Key
 from lb.cluster.problems import Problem
@@ -38,6 +39,7 @@ class Controller:
         self.before_first: Callable[[], Awaitable[None]] | None = None
         """Waited for before the first tables are handed on: what they need from outside."""
         self._told_of_tls = False
+        self._refused_settings: set[str] = set()
 
     async def apply(self, keys: Sequence[Key] | None) -> None:
         """Bring everything in line with the store for these keys (None: all). Called by lb.reconcile."""
@@ -50,6 +52,7 @@ class Controller:
         changes.hosts.update(now.hosts)
         changes.backends.update(now.backends)
         changes.certificates.update(now.certificates)
+        changes.config = now.config or changes.config
         self._hand_on(changes)
 
     def refresh(self, keys: Sequence[Key] | None = None) -> None:
@@ -60,6 +63,10 @@ class Controller:
         for table in ("hosts", "backends", "certificates"):
             for key in getattr(changes, table):
                 self.table.problems.replace(("refused", table, key), ())
+        if changes.config is not None:
+            for name in self._refused_settings:
+                self.table.problems.replace(("refused", "settings", name), ())
+            self._refused_settings.clear()
         if self.applied and not changes:
             return
         if changes.certificates.get(EVERY_HOST, ...) is None:
@@ -93,6 +100,8 @@ class Controller:
         """The engine does not take what looked good: an operator must correct it. Every worker says the same."""
         for each in refused:
             origin = ("refused", each.table, each.key)
+            if each.table == "settings":
+                self._refused_settings.add(each.key)
             for new in self.table.problems.replace(origin, [self._problem(each)]):
                 log.warning("%s", new)
 
@@ -101,6 +110,10 @@ class Controller:
         if certificate is not None:
             reason = f"TLS does not take it for {refused.key or 'every host'}: {refused.reason}"
             return Problem(f"Secret {certificate.secret}", "data", reason, "put a certificate and its key into it")
+        named = self.table.defaults.config_map
+        if refused.table == "settings" and named:
+            key = key_of(refused.key)
+            return Problem(f"ConfigMap {'/'.join(named)}", f"data[{key}]", refused.reason, "the default counts")
         return Problem(f"{refused.table} {refused.key}", "", refused.reason, "correct the object it comes from")
 
     def _tell(self, changes: Changes, first: bool) -> None:

@@ -43,7 +43,7 @@ def read_service(text: str) -> tuple[str, str]:
     """Read "NAMESPACE/NAME". Raises BadAddress."""
     namespace, _, name = text.partition("/")
     if not _NAME.fullmatch(namespace) or not _NAME.fullmatch(name):
-        raise BadAddress(f'"{text}" is not a Service; write NAMESPACE/NAME')
+        raise BadAddress(f'"{text}" names nothing; write NAMESPACE/NAME')
     return namespace, name
 
 

@@ -25,7 +25,7 @@ from ingress.observe.totals import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.compile import FOLDER_KINDS, RoutingTable
-from ingress.routes.model import Certificate, Changes, Endpoint
+from ingress.routes.model import Certificate, Changes, Defaults, Endpoint
 from ingress.supervisor import Supervisor
 from ingress.tuning import Tuning
 from lb.cluster.objects import Object
@@ -56,6 +56,7 @@ class Plan:
     selection: Selection
     listeners: list[Listener]
     workers: int
+    defaults: Defaults = field(default_factory=Defaults)
     admin: socket.socket | None = None
     publisher: StatusPublisher | None = None
     duties: Sequence[Duty] = ()
@@ -118,7 +119,7 @@ class Proxy:
             local=plan.selection.standalone,
             again_seconds=plan.resolve_seconds,
         )
-        self.table = RoutingTable(plan.store, plan.selection, names=self.names.answers)
+        self.table = RoutingTable(plan.store, plan.selection, names=self.names.answers, defaults=plan.defaults)
         self.supervisor = Supervisor(plan.listeners, plan.workers, self._snapshot)
         self.supervisor.hang_seconds = plan.hang_seconds
         self.supervisor.settings |= plan.engine_settings | plan.tuning.settings
@@ -176,6 +177,12 @@ class Proxy:
             return ""
         trouble = self.supervisor.trouble
         return f"no worker is up: {trouble}" if trouble else "no worker is up"
+
+    @property
+    def drain_seconds(self) -> float:
+        """What requests under way get when we stop: --drain, unless the ConfigMap has worker-shutdown-timeout."""
+        told = self.table.config.drain_seconds
+        return self.plan.drain_seconds if told is None else told
 
     async def run(self) -> bool:
         """Serve until a signal asks for the end; return False if a second one cut it short. Raises what went wrong."""
@@ -305,7 +312,7 @@ class Proxy:
         at_once = asyncio.create_task(self.stop.at_once.wait())
         try:
             await asyncio.wait([at_once], timeout=delay_seconds)
-            drain = asyncio.create_task(self.supervisor.drain(self.plan.drain_seconds))
+            drain = asyncio.create_task(self.supervisor.drain(self.drain_seconds))
             await asyncio.wait([at_once, drain], return_when=asyncio.FIRST_COMPLETED)
             if not drain.done():
                 self.supervisor.end()
@@ -314,7 +321,7 @@ class Proxy:
             if drain.result():
                 log.info("every request is finished")
             else:
-                log.warning("requests were cut off: not finished within %g s (--drain)", self.plan.drain_seconds)
+                log.warning("requests were cut off: not finished within %g s (--drain)", self.drain_seconds)
             return True
         finally:
             at_once.cancel()

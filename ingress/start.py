@@ -21,7 +21,7 @@ from ingress.names import AGAIN_SECONDS
 from ingress.observe.metrics import Shape
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
-from ingress.routes.model import Endpoint
+from ingress.routes.model import Defaults, Endpoint
 from ingress.run import Duty, Plan, Proxy
 from ingress.supervisor import WorkersFail
 from ingress.tuning import Tuning
@@ -49,7 +49,13 @@ JSON_FORMAT = (
 """The keys of ingress-nginx's documented example, then whose request it was and who answered."""
 
 
-_TOLD = ("trusted_proxies", "use_forwarded_headers", "compute_full_forwarded_for", "enable_real_ip", "forwarded")
+_TOLD = (
+    "trusted_proxies",
+    "use_forwarded_headers",
+    "compute_full_forwarded_for",
+    "enable_real_ip",
+    "forwarded",
+)
 """Flags that engines have as settings."""
 
 
@@ -76,6 +82,7 @@ class Listening:
     tuning: Tuning = field(default_factory=Tuning)
     proxy_protocol: bool = False
     passthrough: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
+    defaults: Defaults = field(default_factory=Defaults)
     trusted_proxies: tuple[str, ...] = ()
     use_forwarded_headers: bool = False
     compute_full_forwarded_for: bool = False
@@ -87,7 +94,7 @@ class Listening:
         """What the engines are told, by the names of ingress/proxy/settings.py."""
         text = JSON_FORMAT if self.access_log_format == "json" else self.access_log_format
         escape = self.access_log_escape or ("json" if text.startswith("{") else "default")
-        told = {name: getattr(self, name) for name in _TOLD}
+        told = {name: getattr(self, name) for name in _TOLD if getattr(self, name)}
         return told | {"access_log_format": text, "access_log_escape": escape} if text else told
 
     @property
@@ -171,6 +178,7 @@ def _start(
         selection=selection,
         listeners=listeners,
         workers=workers,
+        defaults=listening.defaults,
         admin=admin,
         publisher=publisher,
         duties=duties,

@@ -20,7 +20,7 @@ import msgspec
 from ingress import tickets, wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
-from ingress.routes.model import Changes, Endpoint
+from ingress.routes.model import Changes, Config, Endpoint
 from ingress.tallies import make_tallies
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,8 @@ class Supervisor:
         """What the workers' engines are told, by the names of ingress/proxy/settings.py."""
         self.backend_spec: dict[str, Any] = {}
         """How endpoints are chosen, by the names of BackendSpec there."""
+        self.config: wire.Configure | None = None
+        """What the controller's ConfigMap says beside that."""
         self.proxy_protocol = False
         """Every connection begins with a PROXY header."""
         self.passthrough: dict[str, tuple[Endpoint, ...]] = {}
@@ -187,10 +189,21 @@ class Supervisor:
 
     def publish(self, changes: Changes) -> None:
         """Tell every worker what has changed; the first time, all there is."""
-        first, self.generation = not self.generation, self.generation + 1
-        update = self.snapshot(self.generation) if first else wire.update_of(self.generation, changes)
+        whole, self.generation = not self.generation, self.generation + 1
+        if changes.config is not None:
+            whole = True
+            self._configure(changes.config)
+        update = self.snapshot(self.generation) if whole else wire.update_of(self.generation, changes)
         for worker in self.workers.values():
             worker.send(update)
+
+    def _configure(self, config: Config) -> None:
+        """Workers go by a changed ConfigMap; everything they have is set anew under it."""
+        before = self.config
+        self.config = wire.Configure(config.settings, config.backends, config.proxy_protocol)
+        if before is not None and before.proxy_protocol != config.proxy_protocol:
+            log.warning("use-proxy-protocol has changed: open listeners go on as before; do `causeway upgrade`")
+        self.tell(self.config)
 
     @property
     def serving(self) -> int:
@@ -307,6 +320,8 @@ class Supervisor:
         # No await from here on: the worker gets the tables as they are now and every change after that.
         worker.send(wire.Start(lines, self.settings, self.backend_spec, self.passthrough, slot, self.tallies_fd))
         worker.send(wire.TicketKeys(self.tickets.keys))
+        if self.config is not None:
+            worker.send(self.config)
         if self.generation:
             worker.send(self.snapshot(self.generation))
         self.workers[slot] = worker

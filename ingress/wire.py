@@ -1,6 +1,6 @@
 """What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
 
-Supervisor to worker: Start, Update, Drain, AskStats, Ping, OpenLog.
+Supervisor to worker: Start, Configure, Update, Drain, AskStats, Ping, OpenLog.
 Worker to supervisor: Applied, Stats, Pong, Drained.
 """
 
@@ -71,10 +71,20 @@ class Update(Message, frozen=True):
 
     generation: int
     backends: dict[str, tuple[Endpoint, ...] | None] = {}
-    specs: dict[str, dict[str, Any]] = {}
-    """Of those of `backends` that are not treated as most are: fields of BackendSpec that differ."""
     hosts: dict[str, HostLines | None] = {}
     certificates: dict[str, tuple[bytes, bytes] | None] = {}
+    specs: dict[str, dict[str, Any]] = {}
+    """Of those of `backends` that are not treated as most are: fields of BackendSpec that differ."""
+
+
+class Configure(Message, frozen=True):
+    """What the controller's ConfigMap says now; the whole tables follow. What flags say comes before it."""
+
+    settings: dict[str, Any] = {}
+    """Fields of Settings."""
+    backend_spec: dict[str, Any] = {}
+    proxy_protocol: bool = False
+    """Of all listeners; only if they are not open yet."""
 
 
 class TicketKeys(Message, frozen=True):
@@ -111,7 +121,7 @@ class Refused(msgspec.Struct, frozen=True):
     """An entry the engine does not take; it keeps what it had."""
 
     table: str
-    """"certificates", "backends" or "hosts"."""
+    """"certificates", "backends", "hosts", or "settings"."""
     key: str
     reason: str
 
@@ -131,7 +141,7 @@ class Drained(Message, frozen=True):
     """No connection is left."""
 
 
-Downward = Start | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
+Downward = Start | Configure | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
 Upward = Applied | Stats | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()
@@ -167,9 +177,9 @@ def update_of(generation: int, changes: Changes) -> Update:
     return Update(
         generation,
         {key: backend.endpoints if backend else None for key, backend in changes.backends.items()},
-        _specs(changes.backends),
         {host: _lines(table) if table else None for host, table in changes.hosts.items()},
         {host: (found.chain_pem, found.key_pem) if found else None for host, found in changes.certificates.items()},
+        _specs(changes.backends),
     )
 
 
@@ -183,9 +193,9 @@ def snapshot_of(
     return Update(
         generation,
         {key: backend.endpoints for key, backend in backends.items()},
-        _specs(backends),
         {host: _lines(table) for host, table in hosts.items()},
         {found.host: (found.chain_pem, found.key_pem) for found in certificates},
+        _specs(backends),
     )
 
 

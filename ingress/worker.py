@@ -42,6 +42,10 @@ class Worker:
         self.writer = writer
         self.engine: Engine | None = None
         self.listeners: tuple[wire.ListenerLine, ...] = ()
+        self.flags: wire.Start | None = None
+        self.refused = _Refusals()
+        """To be told with the next tables."""
+        self.proxy_protocol = False
         self.logs = False
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
@@ -75,6 +79,9 @@ class Worker:
                 self.engine.set_passthrough(name, f"passthrough/{name}")
             self.listeners = message.listeners
             self.logs = message.settings.get("access_log_fd", -1) >= 0
+            self.flags = message
+        elif isinstance(message, wire.Configure):
+            self.configure(message)
         elif isinstance(message, wire.Update):
             self.apply(message)
         elif isinstance(message, wire.AskStats):
@@ -92,9 +99,29 @@ class Worker:
             assert self.engine is not None
             self.drain = asyncio.create_task(self.finish(self.engine))
 
+    def configure(self, message: wire.Configure) -> None:
+        """Take other settings; of those the engine refuses, the defaults count."""
+        assert self.engine is not None
+        assert self.flags is not None
+        self.refused = _Refusals()
+        self.proxy_protocol = message.proxy_protocol
+        self.backend_fields = {**message.backend_spec, **self.flags.backend_spec}
+        self.backend_spec = read_spec(self.backend_fields)
+        good = dict(self.flags.settings)
+        try:
+            self.engine.configure(Settings(**{**message.settings, **good}))
+            return
+        except ValueError:
+            self.engine.configure(Settings(**good))
+        for name in message.settings.keys() - good.keys():
+            with self.refused.noting("settings", name):
+                self.engine.configure(Settings(**good, **{name: message.settings[name]}))
+                good[name] = message.settings[name]
+
     def apply(self, update: wire.Update) -> None:
         """Replace entries: what routes lead to before the routes, and nothing is removed before what refers to it."""
-        engine, refused = self.engine, _Refusals()
+        engine, refused = self.engine, self.refused
+        self.refused = _Refusals()
         assert engine is not None
         for key, endpoints in update.backends.items():
             if endpoints is not None:
@@ -151,7 +178,8 @@ class Worker:
         """After the first update: from now on there is something to answer with."""
         listeners, self.listeners = self.listeners, ()
         for listener in listeners:
-            engine.listen(listener.fd, tls=listener.tls, port=listener.port, proxy_protocol=listener.proxy_protocol)
+            headed = listener.proxy_protocol or self.proxy_protocol
+            engine.listen(listener.fd, tls=listener.tls, port=listener.port, proxy_protocol=headed)
             self.accepting.append(listener.fd)
 
     def open_log(self, path: str) -> None:

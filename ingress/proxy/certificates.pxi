@@ -155,10 +155,14 @@ cdef class Certificates:
     def __cinit__(self, object settings):
         self.by_host = {}
         self.auths = {}
-        self.settings = settings
-        self.entry = Context(settings)
-        SSL_CTX_set_client_hello_cb(self.entry.ctx, choose_certificate, <void*>self)
-        SSL_CTX_set_tlsext_servername_callback(self.entry.ctx, acknowledge_name)
+        self.configure(settings)
+
+    cdef void configure(self, object settings) except *:
+        """Certificates put from now on go by other settings."""
+        cdef Context entry = Context(settings)
+        SSL_CTX_set_client_hello_cb(entry.ctx, choose_certificate, <void*>self)
+        SSL_CTX_set_tlsext_servername_callback(entry.ctx, acknowledge_name)
+        self.settings, self.entry = settings, entry
 
     cdef Context find(self, bytes name):
         return by_name(self.by_host, name)

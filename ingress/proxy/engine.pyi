@@ -224,6 +224,12 @@ class Engine:
     on_trouble: Callable[[str], object] | None
     """Told, now and then, why an endpoint cannot be reached by TLS; and of exceptions from what filters await."""
 
+    def configure(self, settings: Settings) -> None:
+        """Go by other settings from now on. Backends, hosts and certificates go by those they were set under.
+
+        Raises ValueError, and changes nothing, for what is wrong. `access_log_fd`, `read_buffer_bytes` and `seed` stay.
+        """
+
     def listen(self, fd: int, *, tls: bool, port: int, proxy_protocol: bool = False, passthrough: bool = True) -> None:
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
 

@@ -157,6 +157,34 @@ cdef class Engine:
         reap(self.k)
         self.sweeper = self.loop.call_later(SWEEP_SECONDS, self._sweep)
 
+    def configure(self, settings):
+        """Go by other settings from now on. Backends, hosts and certificates go by those they were set under.
+
+        Raises ValueError, and changes nothing, for what is wrong. `access_log_fd`, `read_buffer_bytes` and `seed` stay.
+        """
+        cdef Options o
+        cdef Ranges trusted, proxies
+        cdef LogFormat f
+        memset(&o, 0, sizeof(o))
+        memset(&trusted, 0, sizeof(trusted))
+        memset(&proxies, 0, sizeof(proxies))
+        believed = settings.proxy_protocol_from
+        try:
+            read_settings(&o, settings)
+            read_ranges(&trusted, "trusted_proxies", settings.trusted_proxies)
+            read_ranges(&proxies, "proxy_protocol_from", settings.trusted_proxies if believed is None else believed)
+            compile_log_format(&f, settings.access_log_format or UPSTREAMINFO, settings.access_log_escape)
+            self.certificates.configure(settings)
+        except BaseException:
+            free(trusted.range)
+            free(proxies.range)
+            raise
+        o.read_bytes = self.k.o.read_bytes
+        self.spool_folder = settings.spool_folder
+        free(self.k.trusted.range)
+        free(self.k.proxies.range)
+        self.k.o, self.k.trusted, self.k.proxies, self.k.log.format = o, trusted, proxies, f
+
     def listen(self, fd, *, tls, port, proxy_protocol=False, passthrough=True):
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
 

@@ -9,34 +9,30 @@ backends that name it; a changed Secret only the hosts that use it. `update(None
 what is different.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from ingress.routes.backends import Around, backend_problems, compile_backend
+from ingress.routes.backends import backend_problems, compile_backend
 from ingress.routes.certificates import compile_certificate
-from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
+from ingress.routes.config import read_config
 from ingress.routes.hosts import Compiled, compile_host, other_name, taken_name
 from ingress.routes.model import (
     EVERY_HOST,
-    Backend,
     Certificate,
     Changes,
-    Defaults,
-    HostTable,
-    NameAnswer,
     Route,
-    Variant,
     backend_key,
     split_key,
     variant_suffix,
 )
-from ingress.routes.rules import Claims, read_claims
-from ingress.routes.treatment import Treatment, Treatments
+from ingress.routes.rules import read_claims
+from ingress.routes.tables import Owner, Tables
+from ingress.routes.treatment import Treatments
 from lb.cluster.objects import ConfigMap, EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
-from lb.cluster.problems import Problem, Problems
+from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
 
 KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap)
@@ -44,110 +40,20 @@ KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice
 FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Pod)
 """And in a folder, where nobody makes slices of Pods."""
 
-NO_DEFAULTS = Defaults()
-
 K = TypeVar("K")
 M = TypeVar("M")
 
-Owner = tuple[str, str]
-"""Namespace and name of an Ingress, Service or Secret."""
 
-
-class RoutingTable:
-    """The live tables and what they were made from. One place asks it to `update`; others only read."""
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        selection: Selection,
-        *,
-        names: Mapping[str, NameAnswer] | None = None,
-        defaults: Defaults = NO_DEFAULTS,
-    ) -> None:
-        """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
-        self.store = store
-        self.around = Around({} if names is None else names, pods=selection.standalone)
-        self.selection = selection
-        self.defaults = defaults
-        self.hosts: dict[str, HostTable] = {}
-        self.backends: dict[str, Backend] = {}
-        self.certificates: dict[str, Certificate] = {}
-        self.problems = Problems()
-        self.claims: dict[Owner, Claims] = {}
-        """What each Ingress that is ours asks for."""
-        self.refused: dict[Owner, str] = {}
-        """Why each other Ingress is not ours."""
-        self._by_host: dict[str, set[Owner]] = {}
-        self._by_name: dict[str, set[Owner]] = {}  # aliases and the like
-        self._by_tls_host: dict[str, set[Owner]] = {}
-        self._routes_to: dict[str, dict[str, list[Route]]] = {}  # backend key -> host -> routes
-        self._backends_of: dict[Owner, set[str]] = {}  # Service -> backend keys
-        self._secret_hosts: dict[Owner, set[str]] = {}  # Secret -> hosts that ask for it
-        self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
-        self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
-        self._treatments = Treatments({}, store.get)
-        self._fallback = ""  # key of the backend of --default-backend-service, once it is there
-        self._variants: dict[str, Variant] = {}  # by suffix
-        self._last_route_id = 0
+class RoutingTable(Tables):
+    """The live tables. One place asks it to `update`; others only read."""
 
     def update(self, keys: Sequence[Key] | None) -> Changes:
         """Bring the tables in line with the store for these keys (None: all); return what is different now."""
         return _Update(self).run(keys)
 
-    def ingress(self, namespace: str, name: str) -> Ingress | None:
-        return self.store.get(Ingress, namespace, name)
-
-    def refusal(self, ingress: Ingress) -> str:
-        """Why an Ingress is not ours; "" if it is."""
-        classes = self.store.all(IngressClass) if self.selection.standalone else ()
-        return refusal(ingress, self._class, classes, self.selection)
-
-    def treatment(self, ingress: Ingress) -> Treatment:
-        """What the annotations of an Ingress come to, the ConfigMap being as it is now."""
-        strict = is_strict(ingress, self._class)
-        compat = not strict and follows_nginx(ingress, self._class, self.selection)
-        return self._treatments.of(ingress, compat=compat, strict=strict)
-
-    def _class(self, name: str) -> IngressClass | None:
-        return self.store.get(IngressClass, "", name)
-
-    def neighbours(self, claims: Claims) -> set[Owner]:
-        """The Ingresses that claim a name which these claims speak of."""
-        names = {*claims.hosts, *claims.other_names, *claims.tls}
-        indexes = (self._by_host, self._by_name, self._by_tls_host)
-        return {owner for index in indexes for name in names for owner in index.get(name, ())}
-
     def apart(self, store: ObjectStore) -> "RoutingTable":
         """An empty table that judges as this one does."""
         return RoutingTable(store, self.selection, names=self.around.names, defaults=self.defaults)
-
-    def owners_of(self, host: str) -> list[Claims]:
-        """The Ingresses that claim a host, the oldest first."""
-        return self._oldest_first(self._by_host.get(host, ()))
-
-    def external_names(self) -> set[str]:
-        """The DNS names whose addresses the backends need."""
-        return {backend.external for backend in self.backends.values() if backend.external}
-
-    def services_named(self, name: str) -> list[Key]:
-        """The ExternalName Services of a DNS name."""
-        found = (backend for backend in self.backends.values() if backend.external == name)
-        return list({Key(Service.KIND, each.namespace, each.service): None for each in found})
-
-    def routes(self) -> Iterator[Route]:
-        for table in self.hosts.values():
-            yield from table.routes
-
-    def _oldest_first(self, owners: Iterable[Owner]) -> list[Claims]:
-        return sorted((self.claims[owner] for owner in owners), key=lambda claims: claims.age)
-
-    def _numbered(self, route: Route, before: dict[Route, int]) -> Route:
-        """Give a route its number: the one it had, or one that was never used."""
-        number = before.get(route)
-        if number is None:
-            self._last_route_id += 1
-            number = self._last_route_id
-        return replace(route, id=number)
 
 
 class _Update:
@@ -161,6 +67,7 @@ class _Update:
         self.names: dict[str, None] = {}
         self.tls_hosts: dict[str, None] = {}
         self.backends: dict[str, None] = {}
+        self.defaults_too = False
 
     def run(self, keys: Sequence[Key] | None) -> Changes:
         if keys is None:
@@ -168,7 +75,8 @@ class _Update:
         else:
             for key in keys:
                 self._dirty(key)
-        self._defaults()
+        if self.defaults_too:
+            self._defaults()
         for owner in self.ingresses:
             self._claims(owner)
         for host in self.hosts:
@@ -188,6 +96,7 @@ class _Update:
 
     def _everything(self) -> None:
         table = self.table
+        self.defaults_too = True
         self.ingresses = dict.fromkeys([*table.claims, *table.refused, *self._stored_ingresses()])
         self.hosts = dict.fromkeys(table.hosts)
         table._variants.clear()  # filled again by what there is now
@@ -200,6 +109,8 @@ class _Update:
     def _dirty(self, key: Key) -> None:
         owner = (key.namespace, key.name)
         self.ingresses.update(dict.fromkeys(self.table._referrers.get(key, ())))
+        if owner in (self.table.defaults.backend, self.table.defaults.config_map):
+            self.defaults_too = True
         if key.kind == Ingress.KIND:
             self.ingresses[owner] = None
         elif key.kind == IngressClass.KIND:
@@ -221,11 +132,18 @@ class _Update:
             found = table.store.get(Service, *table.defaults.backend)
             if found is not None and found.spec.ports:
                 fallback = backend_key(*table.defaults.backend, str(found.spec.ports[0].port))
+        named = table.defaults.config_map
+        config = read_config(table.store.get(ConfigMap, *named) if named else None)
+        self._problems("config", config.problems)
+        if config != table.config:
+            table.config = self.changes.config = config
+        elif fallback == table._fallback:
+            return
         if fallback != table._fallback:
             table._fallback = fallback
-            table._treatments = Treatments({}, table.store.get, default_backend=fallback)
-            self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
             self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
+        table._treatments = Treatments(config.values, table.store.get, default_backend=fallback)
+        self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
 
     # -- one Ingress
 

@@ -83,6 +83,22 @@ class Defaults(msgspec.Struct, frozen=True):
 
     backend: tuple[str, str] | None = None
     """The Service that answers what no rule takes."""
+    config_map: tuple[str, str] | None = None
+    """The controller's ConfigMap (config.py)."""
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What the controller's ConfigMap says."""
+
+    values: dict[str, str] = {}
+    """Key -> value as it is written; only what makes sense."""
+    settings: dict[str, Any] = {}
+    """Fields of Settings (ingress/proxy/settings.py)."""
+    backends: dict[str, Any] = {}
+    """Fields of BackendSpec there, for every backend."""
+    drain_seconds: float | None = None
+    proxy_protocol: bool = False
+    problems: tuple[Problem, ...] = ()
 
 
 class NameAnswer(msgspec.Struct, frozen=True):
@@ -170,6 +186,8 @@ class Changes(msgspec.Struct):
     backends: dict[str, Backend | None] = msgspec.field(default_factory=dict)
     certificates: dict[str, Certificate | None] = msgspec.field(default_factory=dict)
     new_problems: list[Problem] = msgspec.field(default_factory=list)
+    config: Config | None = None
+    """What the ConfigMap says now; None: the same as before."""
 
     def __bool__(self) -> bool:
-        return bool(self.hosts or self.backends or self.certificates)
+        return bool(self.hosts or self.backends or self.certificates or self.config is not None)

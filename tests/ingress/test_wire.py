@@ -12,7 +12,6 @@ MESSAGES: list[wire.Message] = [
     wire.Update(
         3,
         {"a/b:80": (("10.0.0.1", 80),), "a/c:80": None},
-        {"a/b:80": {"algorithm": "ewma", "transport": {"tls": {"ca_pem": b"x"}}}},
         {
             "": wire.HostLines(
                 (
@@ -24,7 +23,9 @@ MESSAGES: list[wire.Message] = [
             ),
             "x": None,
         },
+        specs={"a/b:80": {"algorithm": "ewma", "transport": {"tls": {"ca_pem": b"x"}}}},
     ),
+    wire.Configure({"tls_protocols": ["TLSv1.3"]}, {"algorithm": "ewma"}, True),
     wire.Update(4, certificates={"x": (b"chain", b"key"), "y": None}),
     wire.TicketKeys((b"one", b"two")),
     wire.Drain(),
@@ -68,11 +69,11 @@ def test_changes_as_workers_take_them() -> None:
     assert wire.update_of(7, changes) == wire.Update(
         7,
         {"shop/web:80": (("10.0.0.1", 80),), "shop/gone:80": None},
-        {"shop/web:80": {"algorithm": "ewma"}},
         {
             "a.example": wire.HostLines(
                 (wire.RouteLine("/x", True, "shop/web:80", 5, ("shop", "web", "web", "80", "/x")),)
             ),
             "gone": None,
         },
+        specs={"shop/web:80": {"algorithm": "ewma"}},
     )

@@ -1,0 +1,109 @@
+"""The live tables, and what they were made from: indexes from objects to what depends on them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec.structs import replace
+
+from ingress.routes.backends import Around
+from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
+from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Route, Variant
+from ingress.routes.rules import Claims
+from ingress.routes.treatment import Treatment, Treatments
+from lb.cluster.objects import Ingress, IngressClass, Key, Service
+from lb.cluster.problems import Problems
+from lb.cluster.store import ObjectStore
+
+NO_DEFAULTS = Defaults()
+
+Owner = tuple[str, str]
+"""Namespace and name of an Ingress, Service or Secret."""
+
+
+class Tables:
+    """Read by everybody; brought up to date by compile.py alone."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        selection: Selection,
+        *,
+        names: Mapping[str, NameAnswer] | None = None,
+        defaults: Defaults = NO_DEFAULTS,
+    ) -> None:
+        """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
+        self.store = store
+        self.around = Around({} if names is None else names, pods=selection.standalone)
+        self.selection = selection
+        self.defaults = defaults
+        self.hosts: dict[str, HostTable] = {}
+        self.backends: dict[str, Backend] = {}
+        self.certificates: dict[str, Certificate] = {}
+        self.problems = Problems()
+        self.claims: dict[Owner, Claims] = {}
+        """What each Ingress that is ours asks for."""
+        self.refused: dict[Owner, str] = {}
+        """Why each other Ingress is not ours."""
+        self._by_host: dict[str, set[Owner]] = {}
+        self._by_name: dict[str, set[Owner]] = {}  # aliases and the like
+        self._by_tls_host: dict[str, set[Owner]] = {}
+        self._routes_to: dict[str, dict[str, list[Route]]] = {}  # backend key -> host -> routes
+        self._backends_of: dict[Owner, set[str]] = {}  # Service -> backend keys
+        self._secret_hosts: dict[Owner, set[str]] = {}  # Secret -> hosts that ask for it
+        self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
+        self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
+        self._treatments = Treatments({}, store.get)
+        self.config = Config()
+        self._fallback = ""  # key of the backend of --default-backend-service, once it is there
+        self._variants: dict[str, Variant] = {}  # by suffix
+        self._last_route_id = 0
+
+    def ingress(self, namespace: str, name: str) -> Ingress | None:
+        return self.store.get(Ingress, namespace, name)
+
+    def refusal(self, ingress: Ingress) -> str:
+        """Why an Ingress is not ours; "" if it is."""
+        classes = self.store.all(IngressClass) if self.selection.standalone else ()
+        return refusal(ingress, self._class, classes, self.selection)
+
+    def treatment(self, ingress: Ingress) -> Treatment:
+        """What the annotations of an Ingress come to, the ConfigMap being as it is now."""
+        strict = is_strict(ingress, self._class)
+        compat = not strict and follows_nginx(ingress, self._class, self.selection)
+        return self._treatments.of(ingress, compat=compat, strict=strict)
+
+    def _class(self, name: str) -> IngressClass | None:
+        return self.store.get(IngressClass, "", name)
+
+    def neighbours(self, claims: Claims) -> set[Owner]:
+        """The Ingresses that claim a name which these claims speak of."""
+        names = {*claims.hosts, *claims.other_names, *claims.tls}
+        indexes = (self._by_host, self._by_name, self._by_tls_host)
+        return {owner for index in indexes for name in names for owner in index.get(name, ())}
+
+    def owners_of(self, host: str) -> list[Claims]:
+        """The Ingresses that claim a host, the oldest first."""
+        return self._oldest_first(self._by_host.get(host, ()))
+
+    def external_names(self) -> set[str]:
+        """The DNS names whose addresses the backends need."""
+        return {backend.external for backend in self.backends.values() if backend.external}
+
+    def services_named(self, name: str) -> list[Key]:
+        """The ExternalName Services of a DNS name."""
+        found = (backend for backend in self.backends.values() if backend.external == name)
+        return list({Key(Service.KIND, each.namespace, each.service): None for each in found})
+
+    def routes(self) -> Iterator[Route]:
+        for table in self.hosts.values():
+            yield from table.routes
+
+    def _oldest_first(self, owners: Iterable[Owner]) -> list[Claims]:
+        return sorted((self.claims[owner] for owner in owners), key=lambda claims: claims.age)
+
+    def _numbered(self, route: Route, before: dict[Route, int]) -> Route:
+        """Give a route its number: the one it had, or one that was never used."""
+        number = before.get(route)
+        if number is None:
+            self._last_route_id += 1
+            number = self._last_route_id
+        return replace(route, id=number)
