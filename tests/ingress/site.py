@@ -7,7 +7,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,17 +98,23 @@ def fixture_of(*objects: Object, flags: Sequence[str] = (), https: bool = False)
 
     @pytest_asyncio.fixture(scope="module", loop_scope="module")
     async def site(tmp_path_factory: Any) -> AsyncIterator[Site]:
-        path: Path = tmp_path_factory.mktemp("site")
-        names = sorted({name for each in objects if isinstance(each, Ingress) for name in _services(each)})
-        async with AsyncExitStack() as stack:
-            there = await stack.enter_async_context(endpoints(*names))
-            folder = Folder(path)
-            folder.write("all", [*flat(*(service(each.name, each.address) for each in there)), *objects])
-            argv = ["-f", str(path), "--workers", "1", *flags, *(["--https", "127.0.0.1:0"] if https else [])]
-            served = await stack.enter_async_context(serving(*argv))
-            yield Site(served, folder, {each.name: each for each in there})
+        async with site_of(tmp_path_factory.mktemp("site"), *objects, flags=flags, https=https) as made:
+            yield made
 
     return site
+
+
+@asynccontextmanager
+async def site_of(path: Path, *objects: Object, flags: Sequence[str] = (), https: bool = False) -> AsyncIterator[Site]:
+    """These objects served from a folder; see fixture_of."""
+    names = sorted({name for each in objects if isinstance(each, Ingress) for name in _services(each)})
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(endpoints(*names))
+        folder = Folder(path)
+        folder.write("all", [*flat(*(service(each.name, each.address) for each in there)), *objects])
+        argv = ["-f", str(path), "--workers", "1", *flags, *(["--https", "127.0.0.1:0"] if https else [])]
+        served = await stack.enter_async_context(serving(*argv))
+        yield Site(served, folder, {each.name: each for each in there})
 
 
 def _services(found: Ingress) -> list[str]:
