@@ -68,6 +68,7 @@ PURE = (
     "ingress/routes/annotations/limits.py",
     "ingress/routes/annotations/lists.py",
     "ingress/routes/annotations/access_log.py",
+    "ingress/routes/annotations/aliases.py",
     "ingress/routes/annotations/blocks.py",
     "ingress/routes/annotations/cors.py",
     "ingress/routes/annotations/guard.py",

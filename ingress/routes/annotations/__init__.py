@@ -15,6 +15,7 @@ from types import ModuleType
 from ingress.routes.annotations import (
     access_log,
     affinity,
+    aliases,
     basic_auth,
     blocks,
     canary,
@@ -40,6 +41,7 @@ from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
 
 GROUPS: tuple[ModuleType, ...] = (
+    aliases,
     redirects,
     rewrite,
     cors,

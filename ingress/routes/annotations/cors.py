@@ -18,6 +18,8 @@ NAMES = {
 }
 CONFIG: frozenset[str] = frozenset()
 
+DIFFERS = {"cors-allow-origin": "an origin must match as a whole, and answers that depend on it say Vary: Origin"}
+
 EVERYBODY = ("*",)
 METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"

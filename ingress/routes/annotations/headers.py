@@ -36,6 +36,11 @@ CONFIG = frozenset(
     }
 )
 
+DIFFERS = {
+    "proxy-cookie-domain": "a pattern (~) is refused",
+    "proxy-cookie-path": "a pattern (~) is refused",
+}
+
 YEAR_SECONDS = 31536000
 _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 

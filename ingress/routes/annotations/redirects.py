@@ -36,6 +36,8 @@ CONFIG = frozenset(
     }
 )
 
+DIFFERS = {"use-port-in-redirects": "a redirect to TLS always names port 443, whatever port listens"}
+
 CODES = (301, 302, 307, 308)
 ACME = "/.well-known/acme-challenge"
 _NOWHERE = ("", "off", "default")

@@ -29,7 +29,8 @@ def read(reader: Reader, wishes: Wishes) -> None:
             prefix = ""
         wishes.filters["rewrite"] = RewriteSpecification(target, prefix)
     elif reader.has("x-forwarded-prefix"):
-        reader.wrong("x-forwarded-prefix", "there is no rewrite-target, so it has no effect", "add rewrite-target")
+        reason = "there is no rewrite-target, so it has no effect"
+        reader.wrong("x-forwarded-prefix", reason, "add rewrite-target", minor=True)
     wishes.pattern = reader.flag("use-regex") or (bool(target) and _rewrites(reader, target))
 
 
