@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from lb.cluster.objects import ConfigMap, Ingress, Metadata, Object
 from tests.ingress.peers import Answer, Endpoint, ask, endpoints
-from tests.ingress.serving import Folder, Served, flat, serving
-from tests.ingress.state import ingress, service
+from tests.ingress.serving import Folder, Served, serving
+from tests.ingress.state import endpoint_slice, ingress, service
 
 NGINX = "nginx.ingress.kubernetes.io/"
 ECHO = "echo"
@@ -93,28 +93,52 @@ class Site:
         return str(answer.echo["path"])
 
 
-def fixture_of(*objects: Object, flags: Sequence[str] = (), https: bool = False) -> Callable[..., Any]:
-    """A fixture of the module: these objects served, with an endpoint for each Service that their rules name."""
+def fixture_of(
+    *objects: Object,
+    flags: Sequence[str] = (),
+    https: bool = False,
+    sizes: Mapping[str, int] | None = None,
+) -> Callable[..., Any]:
+    """A fixture of the module: these objects served, with an endpoint for each Service that their rules name.
+
+    sizes: Services with another number of endpoints, which are called "NAME-0" and so on.
+    """
 
     @pytest_asyncio.fixture(scope="module", loop_scope="module")
     async def site(tmp_path_factory: Any) -> AsyncIterator[Site]:
-        async with site_of(tmp_path_factory.mktemp("site"), *objects, flags=flags, https=https) as made:
+        async with site_of(tmp_path_factory.mktemp("site"), *objects, flags=flags, https=https, sizes=sizes) as made:
             yield made
 
     return site
 
 
 @asynccontextmanager
-async def site_of(path: Path, *objects: Object, flags: Sequence[str] = (), https: bool = False) -> AsyncIterator[Site]:
+async def site_of(
+    path: Path,
+    *objects: Object,
+    flags: Sequence[str] = (),
+    https: bool = False,
+    sizes: Mapping[str, int] | None = None,
+) -> AsyncIterator[Site]:
     """These objects served from a folder; see fixture_of."""
-    names = sorted({name for each in objects if isinstance(each, Ingress) for name in _services(each)})
+    members = {name: [name] for each in objects if isinstance(each, Ingress) for name in _services(each)}
+    members |= {name: [f"{name}-{n}" for n in range(size)] for name, size in (sizes or {}).items()}
     async with AsyncExitStack() as stack:
-        there = await stack.enter_async_context(endpoints(*names))
+        there = await stack.enter_async_context(endpoints(*(each for group in members.values() for each in group)))
+        found = {each.name: each for each in there}
         folder = Folder(path)
-        folder.write("all", [*flat(*(service(each.name, each.address) for each in there)), *objects])
+        folder.write("objects", objects)
+        for name, group in members.items():
+            folder.write(f"service-{name}", several(name, *(found[each].address for each in group)))
         argv = ["-f", str(path), "--workers", "1", *flags, *(["--https", "127.0.0.1:0"] if https else [])]
         served = await stack.enter_async_context(serving(*argv))
-        yield Site(served, folder, {each.name: each for each in there})
+        yield Site(served, folder, found)
+
+
+def several(name: str, *addresses: str) -> list[Object]:
+    """A Service whose endpoints have ports of their own: a slice for each."""
+    slices = [endpoint_slice(name, each, slice_name=f"{name}-{number}") for number, each in enumerate(addresses)]
+    return [*service(name), *slices]
 
 
 def _services(found: Ingress) -> list[str]:
