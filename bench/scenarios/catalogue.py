@@ -6,7 +6,7 @@ from typing import Any
 from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.process import PeerFailed
-from bench.scenarios import Measured, ScenarioFailed, Skipped, churn, controller, failover, network, proxying
+from bench.scenarios import Measured, ScenarioFailed, Skipped, churn, controller, failover, network, proxying, scale
 
 SCENARIOS = (
     Measured("idle-connections", "5,000 idle connections: bytes each", proxying.idle_connections),
@@ -17,6 +17,7 @@ SCENARIOS = (
     Measured("worker-kill", "one of two workers is killed under load", proxying.worker_kill),
     Measured("upstream-failure", "one of two endpoints dies under load", proxying.upstream_failure),
     Measured("ingresses", "start and change with 2,000 Ingresses (10,000 in full)", controller.ingresses),
+    Measured("scale", "1,000 Ingresses at an API server (10,000 in full, 100,000 endpoints); root", scale.scale),
     Measured("services", "Services in the kernel: 1,000 (10,000 in full); root", network.service_dataplane),
     Measured("pods", "CNI ADD and DEL; root", network.pods),
     Measured("fail-over", "the node with a load-balancer address dies; root", failover.fail_over),
