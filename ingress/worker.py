@@ -169,7 +169,7 @@ class Worker:
             line.exact,
             line.backend,
             line.id,
-            line.labels if self.logs else (),
+            line.labels if self.logs or line.filters else (),
             RouteOptions(**line.options) if line.options else _PLAIN,
             self.filters.chain(line.filters) if line.filters else None,
         )

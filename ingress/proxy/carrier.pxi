@@ -23,6 +23,12 @@ cdef inline bint carrier_send_last(Exchange* x, const u8* p, int n, int head_n) 
     return carrier_send(x, p, n, head_n)
 
 
+cdef inline void carrier_pace(Exchange* x) noexcept:
+    """From here on the client gets octets no faster than it may."""
+    if x.down != NULL:
+        pace_begin(x.down, x.rate, x.rate_after)
+
+
 cdef inline int carrier_waiting(const Exchange* x) noexcept:
     """Octets that the client has not taken yet."""
     return held(&x.down.outbox) if x.down != NULL else errand_waiting(<Errand>x.errand)

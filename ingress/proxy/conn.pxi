@@ -100,6 +100,8 @@ cdef void conn_close(Conn* c) noexcept:
     close_fd(c.fd)
     c.fd = -1
     wheel_take(c)
+    if c.pace != NULL:
+        pace_end(c)
     if c.kind == CLIENT:
         k.client_n -= 1
         conn_unlink(&k.clients, c)
@@ -183,6 +185,8 @@ cdef Py_ssize_t conn_write(Conn* c, const u8* p, int n) noexcept:
 cdef void conn_last(Conn* c) noexcept:
     """What is sent now is the last: let it wait for the FIN that follows at once, so that both are one segment."""
     cdef int one = 1
+    if c.pace != NULL:    # it will be a while until then
+        return
     c.last = True
     if c.ssl != NULL:     # its library writes, and adds a close_notify
         setsockopt(c.fd, IPPROTO_TCP, TCP_CORK, &one, sizeof(one))
@@ -193,6 +197,8 @@ cdef bint conn_send(Conn* c, const u8* p, int n) noexcept:
     cdef Py_ssize_t sent = 0
     if n <= 0:
         return True
+    if c.pace != NULL:
+        return buffer_add(&c.outbox, p, n) and conn_flush(c)
     if held(&c.outbox) == 0:
         sent = conn_write(c, p, n)
         if sent == n:
@@ -208,10 +214,15 @@ cdef bint conn_send(Conn* c, const u8* p, int n) noexcept:
 cdef bint conn_flush(Conn* c) noexcept:
     """Send what is held; False when the connection is broken."""
     cdef Py_ssize_t sent
-    if held(&c.outbox):
-        sent = conn_write(c, c.outbox.p + c.outbox.start, held(&c.outbox))
+    cdef int n = held(&c.outbox)
+    if c.pace != NULL:
+        n = pace_room(c, n)
+    if n:
+        sent = conn_write(c, c.outbox.p + c.outbox.start, n)
         if sent < 0:
             return False
+        if c.pace != NULL:
+            c.pace.sent += sent
         c.progress += <uint32_t>sent
         buffer_take(&c.outbox, <int>sent)
     return True

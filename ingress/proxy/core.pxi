@@ -9,7 +9,7 @@ cdef enum Closing:
     NO, CLOSE, LINGER
 
 cdef enum TimerKind:
-    T_NONE, T_IDLE, T_HEAD, T_BODY, T_SEND, T_LINGER, T_PROBE, T_CONNECT, T_READ
+    T_NONE, T_IDLE, T_HEAD, T_BODY, T_SEND, T_LINGER, T_PROBE, T_CONNECT, T_READ, T_PACED
 
 cdef enum:
     WHEEL_SLOTS = 512
@@ -46,6 +46,7 @@ cdef struct Conn:
     Exchange* x
     Endpoint* endpoint
     SSL* ssl
+    Pace* pace               # NULL: as fast as it goes
     Conn* ready_next         # TLS connections with octets left to read
     Buffer inbox             # come too early: part of a head, pipelined requests
     Buffer outbox            # could not be sent yet
@@ -134,6 +135,8 @@ cdef struct Exchange:
     void* asked              # Request: what its filters see; NULL: it has none
     void* request_edits      # Edits of what goes on; NULL: none
     void* response_edits     # Edits of what the client gets
+    double rate              # octets a second of the response; 0: no limit
+    int64_t rate_after       # of its first octets
     int told_status          # 0: the client is told the status that came
     int64_t body_limit       # 0: none
     Spool* spool             # NULL: the request's body goes on as it comes
@@ -355,6 +358,9 @@ cdef struct Core:
     Conn* upstreams
     Conn* dead
     Conn* spare
+    Conn* paced              # that wait until they may send, by their Pace
+    Conn* paced_last
+    int paced_n
     Conn* ready              # TLS connections with octets left to read, by ready_next
     Exchange* dead_exchanges
     Exchange* spare_exchanges

@@ -10,7 +10,11 @@ cdef void client_settle(Conn* c) noexcept:
     cdef Options* o = &c.k.o
     if c.fd < 0:
         return
-    if held(&c.outbox):
+    if held(&c.outbox) and c.pace != NULL and pace_room(c, 1) == 0:
+        timer = T_PACED
+        ticks = PACE_FOREVER
+        pace_wait(c)
+    elif held(&c.outbox):
         mask = EPOLLOUT
         timer = T_SEND
         ticks = o.client_send
@@ -283,6 +287,8 @@ cdef int client_request(Conn* c, u8* p, int n) noexcept:
         conn_close(c)
         return 0
     c.peer.served += 1
+    if c.pace != NULL:
+        pace_end(c)
     return length + exchange_begin(x, p, n, h, &t)
 
 

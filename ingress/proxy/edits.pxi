@@ -8,6 +8,7 @@ FRAMING = frozenset((b"connection", b"content-length", b"keep-alive", b"proxy-co
 cdef class Edits:
     """Names whose fields go, and lines that come."""
 
+    cdef object __weakref__
     cdef list names      # in lower case
     cdef list lines      # (name in lower case, line with its end)
     cdef int size        # octets of the lines

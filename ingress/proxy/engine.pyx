@@ -17,6 +17,7 @@ import re
 import resource
 import socket as sockets
 import tempfile
+import weakref
 
 from http import HTTPStatus
 
@@ -44,6 +45,7 @@ include "routes.pxi"
 include "transport.pxi"
 include "backends.pxi"
 include "timers.pxi"
+include "pace.pxi"
 include "client_auth.pxi"
 include "certificates.pxi"
 include "conn.pxi"
@@ -81,6 +83,7 @@ cdef class Engine:
     cdef Certificates certificates
     cdef object loop
     cdef object sweeper
+    cdef object pacer
     cdef object log_writer
     cdef object spool_folder
 
@@ -142,6 +145,16 @@ cdef class Engine:
             return
         tell_time(self.k)
         unpark(request.x, task)
+        reap(self.k)
+        if self.k.ready != NULL:
+            self.loop.call_soon(self._serve)
+
+    def _pace(self):
+        self.pacer = None
+        if self.k.epfd < 0:
+            return
+        tell_time(self.k)
+        pace_all(self.k)
         reap(self.k)
         if self.k.ready != NULL:
             self.loop.call_soon(self._serve)
@@ -319,6 +332,8 @@ cdef class Engine:
         if self.k.epfd >= 0:
             self.loop.remove_reader(self.k.epfd)
             self.sweeper.cancel()
+            if self.pacer is not None:
+                self.pacer.cancel()
             core_close(self.k)
             if self.log_writer is not None:
                 log_hand_over(self.k)

@@ -9,7 +9,16 @@ cdef void take_plan(Exchange* x, HostTable table, int route, const u8* p, const 
     """Give the exchange what its route does besides forwarding."""
     cdef Plan plan = <Plan>table.routes[route].plan
     cdef Request r
+    hold(&x.request_edits, plan.sent)
+    hold(&x.response_edits, plan.told)
+    if plan.told_secure is not None and is_secure(x, p, h, t):
+        hold(&x.response_edits, plan.told_secure)
+    x.rate = plan.rate
+    x.rate_after = plan.rate_after
     if plan.chain is None:
+        if plan.silent:
+            free(x.log)
+            x.log = NULL
         return
     try:
         r = make_request(x, plan, p, h, t)

@@ -75,6 +75,14 @@ cdef void read_origin(Origin* o, const Exchange* x, const u8* b, const Head* h, 
         believe(o, b, h)
 
 
+cdef bint is_secure(const Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
+    """Whether the client speaks TLS, as far as is known and believed."""
+    cdef Origin o
+    cdef u8 digits[PORT_DIGITS]
+    read_origin(&o, x, b, h, t, digits)
+    return is_word(o.scheme, o.scheme_n, HTTPS)
+
+
 cdef void put_forwarding(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
     cdef Peer* peer = x.peer
     cdef Origin o

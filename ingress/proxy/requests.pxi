@@ -19,6 +19,12 @@ cdef class Plan:
     cdef str rule_path
     cdef str backend
     cdef tuple labels
+    cdef Edits sent              # None: none
+    cdef Edits told
+    cdef Edits told_secure       # to clients that speak TLS
+    cdef bint silent             # no line in the log
+    cdef double rate
+    cdef int64_t rate_after
 
 
 cdef bint next_line(const u8* p, int n, int* at, Span* name, Span* value) noexcept nogil:
@@ -179,8 +185,9 @@ cdef class Request:
         return shown_certificate(self.x.peer.auth, carrier_tls(self.x))
 
     def field(self, str name not None):
-        if self.sent is not None:
-            found = self.sent.values(name.lower().encode("latin-1", "replace"))
+        cdef Edits edits = self.plan.sent if self.sent is None else self.sent
+        if edits is not None:
+            found = edits.values(name.lower().encode("latin-1", "replace"))
             if found is not None:
                 return ", ".join(found) if found else None
         found = head_values(self.head, self.fields_at, name)
@@ -333,7 +340,7 @@ cdef Request make_request(Exchange* x, Plan plan, const u8* p, const Head* h, co
     r.pin_text = r.user = r.alternative = ""
     r.hash_key = b""
     r.captured = ()
-    r.log = x.log != NULL
+    r.log = x.log != NULL and not plan.silent
     return r
 
 

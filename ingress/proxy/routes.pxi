@@ -152,18 +152,50 @@ cdef void read_route_options(Core* k, Route* route, object options) except *:
 
 
 cdef void add_plan(HostTable table, int route, object spec) except *:
-    cdef Plan plan
-    chain = spec.filters if isinstance(spec, RouteSpec) else None
-    if chain is None or not chain.wants:
+    """What the route does besides forwarding, if it does anything."""
+    cdef Plan plan = Plan()
+    if not isinstance(spec, RouteSpec):
         return
-    plan = Plan()
-    plan.chain = chain
-    plan.wants = chain.wants
-    plan.rule_path = spec.path
-    plan.backend = spec.backend
-    plan.labels = tuple(spec.labels)
+    o = spec.options
+    plan.sent = fixed_edits(o.request_remove, o.request_set)
+    plan.told = fixed_edits(o.response_remove, o.response_set)
+    if o.response_set_secure:
+        plan.told_secure = fixed_edits(o.response_remove, (*o.response_set, *o.response_set_secure))
+    plan.silent = not o.log
+    plan.rate = o.rate_bytes_per_second
+    plan.rate_after = o.rate_after_bytes
+    if spec.filters is not None and spec.filters.wants:
+        plan.chain = spec.filters
+        plan.wants = plan.chain.wants
+        plan.rule_path = spec.path
+        plan.backend = spec.backend
+        plan.labels = tuple(spec.labels)
+    elif not (o.request_remove or o.request_set or o.response_remove or o.response_set or o.response_set_secure
+              or plan.silent or plan.rate):
+        return
     table.plans.append(plan)
     table.routes[route].plan = <void*>plan
+
+
+FIXED = weakref.WeakValueDictionary()    # many routes ask for the same
+
+
+cdef Edits fixed_edits(object removed, object lines):
+    """None for none. Raises ValueError for what no field may be."""
+    cdef Edits edits
+    if not removed and not lines:
+        return None
+    key = tuple(removed), tuple([tuple(line) for line in lines])
+    found = FIXED.get(key)
+    if found is not None:
+        return found
+    edits = Edits()
+    for name in removed:
+        edits.drop(name)
+    for name, value in lines:
+        edits.put(name, value)
+    FIXED[key] = edits
+    return edits
 
 
 cdef void add_path(HostTable table, int route, int at, int n, bint exact, bint slash):

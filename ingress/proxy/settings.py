@@ -23,6 +23,8 @@ class RouteOptions(NamedTuple):
     response_set_secure: Fields = ()  # and to those who speak TLS
     response_remove: tuple[str, ...] = ()
     log: bool = True  # whether the access log gets a line
+    rate_bytes_per_second: int = 0  # of a response to its client; 0: no limit
+    rate_after_bytes: int = 0  # of a response, before the limit begins
 
 
 class RouteSpec(NamedTuple):

@@ -270,6 +270,8 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     if not x.decode:
         body_n = used
     x.responding = True
+    if x.rate and x.response.mode != B_TUNNEL:
+        carrier_pace(x)
     if x.packer != NULL:
         packed_send(x, w.p, w.n, body, body_n, used < n)
     elif headroom:
