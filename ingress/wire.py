@@ -64,6 +64,8 @@ class HostLines(msgspec.Struct, frozen=True, array_like=True):
     """Fields of ClientAuth."""
     passthrough: str = ""
     """Key of the backend that gets its TLS connections."""
+    patterns: tuple[tuple[str, int], ...] = ()
+    """Of its paths, in the order in which they are tried, with the place of their routes."""
 
 
 class Update(Message, frozen=True):
@@ -208,7 +210,7 @@ def _lines(table: HostTable) -> HostLines:
         RouteLine(route.path, route.exact, route.backend, route.id, _labels(route), route.filters, dict(route.options))
         for route in table.routes
     )
-    return HostLines(routes, table.client_auth, table.passthrough)
+    return HostLines(routes, table.client_auth, table.passthrough, table.patterns)
 
 
 def _labels(route: Route) -> tuple[str, ...]:

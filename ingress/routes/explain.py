@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from ingress.filters.patterns import compile_pattern
 from ingress.routes.compile import RoutingTable
 from ingress.routes.model import EVERY_HOST, Backend, Certificate, HostTable, Route
 from lb.cluster.objects import Ingress
@@ -52,7 +53,7 @@ def explain(table: RoutingTable, scheme: str, host: str, path: str) -> Explanati
     if wanted is None:
         steps.append(Step("path", f"{path} is no path a server may use: a bad %XX, or it climbs above /"))
         return Explanation(tuple(steps), 400, certificate=certificate)
-    route, others = match(chosen.routes, wanted)
+    route, others = match_patterns(chosen, wanted) if chosen.patterns else match(chosen.routes, wanted)
     steps.append(Step("path", _path_reason(wanted, route, others, chosen)))
     if route is None:
         steps += _left_out(table, name, chosen)
@@ -115,6 +116,16 @@ def match(routes: Sequence[Route], path: str) -> tuple[Route | None, list[Route]
     matching = [route for route in routes if _matches(route, path)]
     matching.sort(key=lambda route: (route.default, not route.exact, -len(route.path)))
     return (matching[0], matching[1:]) if matching else (None, [])
+
+
+def match_patterns(table: HostTable, path: str) -> tuple[Route | None, list[Route]]:
+    """The same where paths are patterns: they are in the order in which they are tried."""
+    matching = [table.routes[number] for text, number in table.patterns if _fits(text, path)]
+    return (matching[0], matching[1:]) if matching else (None, [])
+
+
+def _fits(pattern: str, path: str) -> bool:
+    return compile_pattern(pattern, any_case=True).match(path) is not None
 
 
 def _matches(route: Route, path: str) -> bool:

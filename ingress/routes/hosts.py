@@ -11,6 +11,7 @@ from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.beside import redirects_beside
 from ingress.routes.model import EVERY_HOST, HostTable, Route, Variant, backend_key, split_key
+from ingress.routes.patterns import has_patterns, order_patterns
 from ingress.routes.rules import Claims, PathClaim
 from ingress.routes.treatment import variant_of, with_filter
 from lb.cluster.problems import Problem
@@ -45,14 +46,15 @@ def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> 
     variants: list[Variant] = []
     for each in canaries:
         problems += _join(host, each, taken, variants)
-    routes = [route for route, _ in taken.values()]
-    routes += redirects_beside(taken.values())
+    beside = redirects_beside(taken.values())
     if fallback and (mains or host == EVERY_HOST) and ("/", False) not in taken:
-        routes.append(Route(0, host, "/", False, fallback, "", FALLBACK_FIELD, default=True))
-    if not mains and not routes:
+        beside.append(Route(0, host, "/", False, fallback, "", FALLBACK_FIELD, default=True))
+    if not mains and not beside:
         return Compiled(None, problems, variants)
     auth, more = _client_auth(host, mains)
-    table = HostTable(host, tuple(routes), None, _passthrough(host, mains, taken))
+    routes = (*(route for route, _ in taken.values()), *beside)
+    patterns = order_patterns(host, taken.values(), beside) if any(map(has_patterns, mains)) else ()
+    table = HostTable(host, routes, None, _passthrough(host, mains, taken), patterns)
     return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
 
 

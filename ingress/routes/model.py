@@ -65,6 +65,9 @@ class HostTable(msgspec.Struct, frozen=True):
     """What TLS clients of the host are asked for: fields of ClientAuth (ingress/proxy/settings.py)."""
     passthrough: str = ""
     """Key of the Backend that gets the host's TLS connections undecrypted."""
+    patterns: tuple[tuple[str, int], ...] = ()
+    """Paths are patterns: RE2, matched at the start without regard to case, the first that does counts; with the place
+    of its route in `routes`. Empty: they are plain paths."""
 
 
 class Variant(msgspec.Struct, frozen=True):

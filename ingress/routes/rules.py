@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from ingress.filters.patterns import compile_pattern
 from ingress.routes.dangers import danger, is_literal
 from ingress.routes.model import EVERY_HOST, backend_key
 from ingress.routes.treatment import PLAIN, Treatment
@@ -38,6 +39,8 @@ class PathClaim(msgspec.Struct, frozen=True):
     backend: str
     field: str
     default: bool = False
+    text: str = "/"
+    """The path as it is written, for hosts whose paths are patterns."""
 
 
 class TLSClaim(msgspec.Struct, frozen=True):
@@ -153,14 +156,18 @@ class _Reader:
         for number, each in enumerate(rule.http.paths if rule.http else ()):
             place = f"{field}.http.paths[{number}]"
             try:
-                path, exact = read_path(each)
+                path, exact = self._path(each)
                 backend = read_backend(self.ingress.metadata.namespace, each.backend) + self.suffix
             except BadRule as bad:
                 self._wrong(place, bad)
             else:
-                claims.append(PathClaim(path, exact, backend, place))
+                claims.append(PathClaim(path, exact, backend, place, text=each.path or "/"))
                 if self.treatment.wishes.literal_paths and each.path_type in LITERAL_TYPES:
                     self._expect_literal(place, each.path)
+
+    def _path(self, rule: HTTPIngressPath) -> tuple[str, bool]:
+        wishes = self.treatment.wishes
+        return read_pattern(rule) if wishes.pattern and not wishes.strict else read_path(rule)
 
     def _expect_literal(self, place: str, path: str) -> None:
         """It is served all the same: ingress-nginx only refuses to take it anew."""
@@ -224,6 +231,20 @@ def read_host(host: str) -> str:
             "host", f'"{host}" is not a host name', "use letters, digits, - and dots; * only as the first label"
         )
     return host
+
+
+def read_pattern(rule: HTTPIngressPath) -> tuple[str, bool]:
+    """The same for an Ingress whose paths are patterns: kept as they are written."""
+    kind, path = rule.path_type, rule.path or "/"
+    if kind is not None and kind not in PATH_TYPES:
+        raise BadRule("pathType", f'"{kind}" is not a path type', f"use one of: {', '.join(PATH_TYPES)}")
+    if not path.startswith("/"):
+        raise BadRule("path", f'"{path}" does not begin with /', f'write "/{path}"')
+    try:
+        compile_pattern(path, any_case=True)
+    except ValueError as error:
+        raise BadRule("path", str(error), "write it without look-around and back references") from None
+    return path, kind == EXACT
 
 
 def read_path(rule: HTTPIngressPath) -> tuple[str, bool]:
