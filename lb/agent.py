@@ -77,6 +77,8 @@ class Options:
     service_cidrs: tuple[Network, ...] = ()
     heartbeat_port: int = HEARTBEAT_PORT
     drift_seconds: float = DRIFT_SECONDS
+    cni_plugin: Path | None = None
+    """An executable to put onto the node; None: scripts run by this interpreter."""
 
 
 async def run_agent(options: Options, opened: Opened) -> None:
@@ -191,12 +193,12 @@ class Agent:
         options = self.options
         while True:
             try:
-                wanted = install.files(options.cni_bin_dir, options.cni_conf_dir, self.socket)
+                wanted = install.files(options.cni_bin_dir, options.cni_conf_dir, self.socket, options.cni_plugin)
                 # For --cleanup, which is not told these folders, and removes the configuration first.
                 listed = json.dumps([str(each.path) for each in reversed(wanted)]) + "\n"
-                _ensure_file(options.run_dir / INSTALLED_NAME, listed, 0o600)
-                for path, text, mode in wanted:
-                    if _ensure_file(path, text, mode):
+                _ensure_file(options.run_dir / INSTALLED_NAME, listed.encode(), 0o600)
+                for path, content, mode in wanted:
+                    if _ensure_file(path, content, mode):
                         log.info("installed %s", path)
             except OSError as error:
                 log.error("the CNI plugin cannot be installed: %s (--cni-bin-dir, --cni-conf-dir); trying again", error)
@@ -293,10 +295,10 @@ def locked(run_dir: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def _ensure_file(path: Path, text: str, mode: int) -> bool:
+def _ensure_file(path: Path, content: bytes, mode: int) -> bool:
     """Make the file have this content; return whether it had another one."""
     with contextlib.suppress(OSError):
-        if path.read_text() == text:
+        if path.read_bytes() == content:
             return False
-    replace_file(path, text.encode(), mode)
+    replace_file(path, content, mode)
     return True

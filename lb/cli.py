@@ -24,6 +24,10 @@ def log_to_stderr(level: str = "INFO") -> None:
 @click.option("--cni-bin-dir", type=FOLDER, help="Where the container runtime looks for plugins, e.g. /opt/cni/bin.")
 @click.option("--cni-conf-dir", type=FOLDER, help="Where it looks for their configuration, e.g. /etc/cni/net.d.")
 @click.option(
+    "--cni-plugin", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="The plugin to put there: for an agent in a container, whose interpreter the node has not.",
+)  # fmt: skip
+@click.option(
     "--pod-network", "mode", type=click.Choice(["routed", "bridge"]), default="routed", show_default=True,
     help="How new pods are attached: a routed veth each, or a Linux bridge.",
 )  # fmt: skip
@@ -46,6 +50,7 @@ def node(
     run_dir: Path,
     cni_bin_dir: Path | None,
     cni_conf_dir: Path | None,
+    cni_plugin: Path | None,
     mode: str,
     uplink: str,
     service_cidrs: tuple[str, ...],
@@ -93,6 +98,7 @@ def node(
             service_cidrs=tuple(networks),
             heartbeat_port=heartbeat_port or HEARTBEAT_PORT,
             drift_seconds=drift_seconds,
+            cni_plugin=cni_plugin,
         )
         asyncio.run(run_agent(options, opened))
     except CannotStart as error:

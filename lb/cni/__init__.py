@@ -3,7 +3,7 @@
 Where to look:
 
     spec.py         the protocol as values                      pure
-    plugin.py       the executable the runtime calls
+    plugin.py       the executable the runtime calls; native/ has it in C, for agents in containers
     loopback.py     another one, for lo, where nobody has installed it
     install.py      putting it, and its configuration, onto the node
     server.py       the agent's end of the plugin's socket

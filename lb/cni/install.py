@@ -17,8 +17,8 @@ LOOPBACK_NAME = "loopback"
 CONFLIST_NAME = "10-causeway.conflist"
 NETWORK_NAME = "causeway"
 
-_LOOPBACK_MARK = b"The plugin `loopback` of Causeway"
-_MARK_WITHIN_BYTES = 512
+_LOOPBACK_MARKS = (b"The plugin `loopback` of Causeway", b"the node agent does not answer on")
+"""What ours contain, the script and the native executable."""
 
 CNI_VERSION = "1.0.0"
 """What the configuration asks the runtime to speak.
@@ -33,19 +33,25 @@ class File(NamedTuple):
     """What is to be on the node."""
 
     path: Path
-    text: str
+    content: bytes
     mode: int
 
 
-def files(bin_dir: Path, conf_dir: Path, socket: Path) -> list[File]:
+def files(bin_dir: Path, conf_dir: Path, socket: Path, native: Path | None = None) -> list[File]:
     """In the order of writing: the runtime calls the executables as soon as it sees the configuration.
 
-    Raises OSError as `plugin_text` does, and when a folder cannot be read.
+    native: an executable that is both plugins by its name (native/causeway-cni.c), instead of scripts that need this
+    interpreter where the container runtime runs.
+    Raises OSError as `plugin_text` does, and when something cannot be read.
     """
-    found = [File(bin_dir / PLUGIN_NAME, plugin_text(), 0o755)]
-    if not has_own_loopback(bin_dir):
-        found.append(File(bin_dir / LOOPBACK_NAME, loopback_text(), 0o755))
-    found.append(File(conf_dir / CONFLIST_NAME, conflist_text(socket), 0o644))
+    plugins = {PLUGIN_NAME: plugin_text, LOOPBACK_NAME: loopback_text}
+    if has_own_loopback(bin_dir):
+        del plugins[LOOPBACK_NAME]
+    found = [
+        File(bin_dir / name, native.read_bytes() if native else text().encode(), 0o755)
+        for name, text in plugins.items()
+    ]
+    found.append(File(conf_dir / CONFLIST_NAME, conflist_text(socket).encode(), 0o644))
     return found
 
 
@@ -53,7 +59,8 @@ def has_own_loopback(folder: Path) -> bool:
     """Whether somebody else has put a `loopback` there: a distribution's package does; that one stays."""
     try:
         with open(folder / LOOPBACK_NAME, "rb") as file:
-            return _LOOPBACK_MARK not in file.read(_MARK_WITHIN_BYTES)
+            content = file.read()
+            return not any(mark in content for mark in _LOOPBACK_MARKS)
     except FileNotFoundError:
         return False
 

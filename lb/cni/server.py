@@ -7,7 +7,6 @@ ends or undoes, also when the runtime has stopped waiting for it.
 import asyncio
 import contextlib
 import ipaddress
-import json
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -73,11 +72,11 @@ class CniServer:
         self._calls.add(task)
         try:
             async with asyncio.timeout(READ_SECONDS):
-                said = json.loads(await _read_all(reader))
-            status, answer = await self.answer(dict(said["variables"]), str(said["stdin"]))
-            writer.write(json.dumps({"exit": status, "stdout": answer}).encode())
+                variables, stdin = _read_call(await _read_all(reader))
+            status, answer = await self.answer(variables, stdin)
+            writer.write(f"{status}{answer}\n".encode())
             await writer.drain()
-        except (OSError, ValueError, KeyError, TypeError, TimeoutError) as error:
+        except (OSError, ValueError, TimeoutError) as error:
             log.warning("a call on the plugin's socket is not one: %s: %s", type(error).__name__, error)
         finally:
             self._calls.discard(task)
@@ -263,6 +262,15 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
     if len(said) > CALL_BYTES_MAX:
         raise ValueError(f"longer than {CALL_BYTES_MAX} bytes")
     return said
+
+
+def _read_call(said: bytes) -> tuple[dict[str, str], str]:
+    """Variables and configuration, as lb/cni/plugin.py sends them. Raises ValueError."""
+    head, end, stdin = said.partition(b"\0\0")
+    pairs = [each.partition("=") for each in head.decode("utf-8", "replace").split("\0")]
+    if not end or not all(equals for _, equals, _ in pairs):
+        raise ValueError("it does not begin with variables")
+    return {name: value for name, _, value in pairs}, stdin.decode("utf-8", "replace")
 
 
 def _require_namespace(netns: str) -> None:

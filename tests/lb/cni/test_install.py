@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.image.from_scratch import compile_plugin
 from lb.cni import install
 from lb.cni.install import loopback_text, plugin_text
 
@@ -30,5 +31,14 @@ def test_the_configuration_comes_last(tmp_path: Path) -> None:
 def test_only_a_loopback_of_ours_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "loopback").write_text(loopback_text().replace("import sys", "import sys  # an earlier version"))
     assert "loopback" in names(tmp_path)
+    compile_plugin(tmp_path / "loopback")
+    assert "loopback" in names(tmp_path)
     (tmp_path / "loopback").write_bytes(b"\x7fELF" + bytes(4096))
     assert names(tmp_path) == ["causeway-cni", "10-causeway.conflist"]
+
+
+def test_an_executable_instead_of_scripts(tmp_path: Path) -> None:
+    native = tmp_path / "native"
+    compile_plugin(native)
+    found = install.files(tmp_path / "bin", tmp_path / "conf", tmp_path / "cni.sock", native)
+    assert [each.content == native.read_bytes() for each in found] == [True, True, False]

@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from deploy.image.from_scratch import compile_plugin
 from lb.cni.install import loopback_text
 from tests.conftest import NetNs
 
 CONFIG = {"cniVersion": "0.3.1", "name": "cni-loopback", "type": "loopback"}
 
 
-@pytest.fixture
-def executable(tmp_path: Path) -> Path:
-    path = tmp_path / "loopback"
-    path.write_text(loopback_text())
-    path.chmod(0o755)
+@pytest.fixture(scope="module", params=["python", "c"])
+def executable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bin") / "loopback"
+    if request.param == "c":
+        compile_plugin(path)
+    else:
+        path.write_text(loopback_text())
+        path.chmod(0o755)
     return path
 
 

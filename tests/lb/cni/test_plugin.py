@@ -1,5 +1,6 @@
 """The executable alone: what it answers without an agent."""
 
+import contextlib
 import json
 import os
 import socket
@@ -7,19 +8,24 @@ import statistics
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deploy.image.from_scratch import compile_plugin
 from lb.cni.install import conflist_text, plugin_text
 
 
-@pytest.fixture(scope="module")
-def executable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["python", "c"])
+def executable(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bin") / "causeway-cni"
-    path.write_text(plugin_text())
-    path.chmod(0o755)
+    if request.param == "c":
+        compile_plugin(path)
+    else:
+        path.write_text(plugin_text())
+        path.chmod(0o755)
     return path
 
 
@@ -34,6 +40,27 @@ def run(executable: Path, stdin: str | None, **variables: str) -> tuple[int, dic
     )
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def agent(path: Path, answer: bytes) -> Iterator[list[bytes]]:
+    """Take one call, say this and hang up; yields what was told, complete at the end."""
+    told: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while piece := connection.recv(65536):
+                    told.append(piece)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield told
+        thread.join()
 
 
 ADD = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c", "CNI_NETNS": "/x", "CNI_IFNAME": "eth0", "CNI_PATH": "/bin"}
@@ -64,7 +91,16 @@ def test_all_missing_variables_at_once(executable: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stdin", "code"),
-    [("", 6), ("{", 6), ("[]", 6), ("{}", 7), ('{"socket": 5}', 7), ('{"socket": "/nowhere/cni.sock"}', 11)],
+    [
+        ("", 6),
+        ("{", 6),
+        ("[]", 6),
+        ("{}", 7),
+        ('{"socket": 5}', 7),
+        ('{"a": {"socket": "/x"}, "b": "socket", "c": [{"socket": "/x"}]}', 7),
+        ('{"socket": "/nowhere/cni.sock"}', 11),
+        (' {"type": "\\"{[", "a": {"socket": 5}, "socket" : "/nowhere/cni.sock"}\n', 11),
+    ],
 )
 def test_errors_without_an_agent(executable: Path, stdin: str, code: int) -> None:
     status, said = run(executable, stdin, **ADD)
@@ -72,24 +108,33 @@ def test_errors_without_an_agent(executable: Path, stdin: str, code: int) -> Non
     assert set(said) == {"cniVersion", "code", "msg", "details"}
 
 
-@pytest.mark.parametrize("answer", [b"", b"{", b"[]", b'{"exit": 0}'])
+def test_the_agent_is_told_everything_and_its_answer_is_printed(executable: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    config = json.dumps({"socket": str(path), "more": "ä" * 100_000})
+    with agent(path, b'0{"dns": {}}\n') as told:
+        status, said = run(executable, config, **ADD, CNI_ARGS="A=b;C=d", OTHER="x")
+    assert (status, said) == (0, {"dns": {}})
+    variables, _, stdin = b"".join(told).partition(b"\0\0")
+    assert dict(each.split(b"=", 1) for each in variables.split(b"\0")) == {
+        name.encode(): value.encode() for name, value in (ADD | {"CNI_ARGS": "A=b;C=d"}).items()
+    }
+    assert stdin.decode() == config
+
+
+def test_an_answer_without_a_text(executable: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with agent(path, b"0\n"):
+        done = subprocess.run(
+            [executable], input=json.dumps({"socket": str(path)}).encode(), env=ADD, capture_output=True
+        )
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+@pytest.mark.parametrize("answer", [b"", b"0", b"{", b"[]\n", b'0{"cniVersion": "1.0.0"'])
 def test_an_agent_that_dies_in_the_middle(executable: Path, tmp_path: Path, answer: bytes) -> None:
     path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection:
-                while connection.recv(65536):
-                    pass
-                connection.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
+    with agent(path, answer):
         status, said = run(executable, json.dumps({"cniVersion": "0.4.0", "socket": str(path)}), **ADD)
-        thread.join()
     assert (status, said["code"], said["cniVersion"]) == (1, 11, "0.4.0")
 
 

@@ -35,22 +35,24 @@ async def ask(path: Path, said: bytes) -> bytes:
     return answer
 
 
+def call(variables: dict[str, str]) -> bytes:
+    return b"".join(f"{name}={value}\0".encode() for name, value in variables.items()) + b"\0" + CONFIG.encode()
+
+
 async def test_not_ready_yet(server: CniServer, tmp_path: Path) -> None:
     await server.network.apply(None)  # there is no Node
     for command, code in (("ADD", 11), ("STATUS", 50)):
-        call = {"variables": ADD | {"CNI_COMMAND": command}, "stdin": CONFIG}
-        said = json.loads(await ask(tmp_path / "sock", json.dumps(call).encode()))
-        assert said["exit"] == 1
-        error = json.loads(said["stdout"])
+        said = await ask(tmp_path / "sock", call(ADD | {"CNI_COMMAND": command}))
+        assert said[:1] + said[-1:] == b"1\n"
+        error = json.loads(said[1:])
         assert (error["code"], error["cniVersion"]) == (code, "1.1.0")
         assert "waiting for Node node1" in error["details"]
 
 
-@pytest.mark.parametrize("said", [b"", b"{", b"[]", b"5", b"{}", b'{"variables": 5, "stdin": ""}', b"\xff" * 100])
+@pytest.mark.parametrize("said", [b"", b"\0", b"\0\0{}", b"{}", b"CNI_COMMAND\0\0{}", b"A=b\0", b"\xff" * 100])
 async def test_calls_that_are_none_are_dropped(server: CniServer, tmp_path: Path, said: bytes) -> None:
     assert await ask(tmp_path / "sock", said) == b""
-    good = json.dumps({"variables": ADD, "stdin": CONFIG}).encode()
-    assert b'"exit": 1' in await ask(tmp_path / "sock", good)
+    assert (await ask(tmp_path / "sock", call(ADD))).startswith(b"1{")
 
 
 async def test_only_the_owner_may_ask(server: CniServer, tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ async def test_only_the_owner_may_ask(server: CniServer, tmp_path: Path) -> None
 async def test_a_caller_that_leaves(server: CniServer, tmp_path: Path) -> None:
     for _ in range(20):
         _, writer = await asyncio.open_unix_connection(tmp_path / "sock")
-        writer.write(b'{"variables"')
+        writer.write(b"CNI_COMMAND=")
         writer.transport.abort()
     assert await ask(tmp_path / "sock", b"{}") == b""
 
