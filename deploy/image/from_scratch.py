@@ -88,6 +88,7 @@ def _fill_system(files: Layer, site: Path) -> None:
     files.folder("tmp", 0o1777)
     for each in ("proc", "sys", "dev", "run", "etc"):
         files.folder(each)
+    files.link("var/run", "/run")
     for path, text in TEXTS.items():
         files.text(path, text, 0o755 if "/bin/" in path else 0o644)
     files.file(str(CERTIFICATES).lstrip("/"), CERTIFICATES)

@@ -3,6 +3,8 @@
  * A node agent in a container cannot leave its interpreter on the node, where the container runtime calls the plugin.
  * This is compiled statically, so it needs nothing there; it knows no more than plugin.py and keeps no state. Tests run
  * both against the same expectations (tests/lb/cni/). Source: CNI specification 1.1.0, section 2 "Execution protocol".
+ *
+ * Beyond that, `causeway-cni --ready SOCKET` asks the agent whether it can attach pods: the readiness probe of its pod.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -151,10 +153,9 @@ static int ask_agent(const char *path, const struct bytes *config, struct bytes 
     return whole ? 0 : (errno = EPROTO, -1);
 }
 
-static int plugin(const char *command, const struct bytes *config) {
+static int plugin(const struct bytes *config) {
     char path[TEXT_MAX], message[TEXT_MAX + 256];
     struct bytes answer = {0};
-    (void)command;
     find(config->data, "socket", path);
     if (!*path) return fail(BAD_CONFIG, "the plugin's configuration has no \\\"socket\\\"", "it names the node agent's socket");
     if (ask_agent(path, config, &answer) < 0) {
@@ -164,6 +165,14 @@ static int plugin(const char *command, const struct bytes *config) {
     }
     if (answer.length > 2) fwrite(answer.data + 1, 1, answer.length - 1, stdout);
     return answer.data[0] - '0';
+}
+
+static int ready(const char *path) {
+    struct bytes config = {0};
+    char text[TEXT_MAX];
+    snprintf(text, sizeof text, "{\"cniVersion\": \"%s\", \"name\": \"causeway\", \"socket\": \"%.4000s\"}", NEWEST, path);
+    setenv("CNI_COMMAND", "STATUS", 1);
+    return append(&config, text, strlen(text)) < 0 ? 1 : plugin(&config);
 }
 
 /* Returns 0, or -1 with errno. This process stays in the namespace: it ends after this. */
@@ -197,6 +206,7 @@ int main(int argc, char **argv) {
     int is_loopback = argc && !strcmp(slash ? slash + 1 : argv[0], "loopback");
     struct bytes config = {0};
     char asked[TEXT_MAX];
+    if (argc == 3 && !strcmp(argv[1], "--ready")) return ready(argv[2]);
     /* VERSION first: it must not need standard input, a configuration or an agent. */
     if (!strcmp(command, "VERSION")) {
         printf("{\"cniVersion\": \"%s\", \"supportedVersions\": %s}\n", NEWEST, VERSIONS);
@@ -207,5 +217,5 @@ int main(int argc, char **argv) {
     if (find(config.data, "cniVersion", asked) < 0)
         return fail(UNDECODABLE, "the network configuration on standard input is not a JSON object", "");
     if (*asked) strcpy(version, asked);
-    return is_loopback ? loopback(command) : plugin(command, &config);
+    return is_loopback ? loopback(command) : plugin(&config);
 }

@@ -37,6 +37,7 @@ class Cluster:
         """Starts everything and waits until the nodes are Ready and names resolve."""
         (self.state / "log").mkdir(parents=True)
         network.build(self.nodes)
+        machine.share_mounts()
         control_plane.make_keys(self.state, self.nodes)
         self.control = control_plane.processes(self.programs, self.state)
         self.machines = {node.name: machine.processes(self.programs, self.state, node) for node in self.nodes}
@@ -124,6 +125,10 @@ class Cluster:
         self._containerd_answers(node)
         kubelet.start()
 
+    def load_image(self, node: layout.Node, archive: Path) -> None:
+        """Gives an image to a node's container runtime, in place of a registry."""
+        run([*self._ctr(node), "images", "import", str(archive)], timeout=120)
+
     def pod_links(self, node: layout.Node) -> set[str]:
         """Names of a node's links towards pods."""
         told = self.on_node(node, "ip", "-o", "link", "show", "type", "veth")
@@ -145,7 +150,7 @@ class Cluster:
     def _start_containerd(self, node: layout.Node) -> None:
         self.machines[node.name][0].start()
         self._containerd_answers(node)
-        run([*self._ctr(node), "images", "import", str(self.programs / "image.tar")])
+        self.load_image(node, self.programs / "image.tar")
 
     def _containerd_answers(self, node: layout.Node) -> None:
         self.wait(f"containerd of {node.name} answers", lambda: run([*self._ctr(node), "version"]).stdout)

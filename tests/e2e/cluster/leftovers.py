@@ -92,6 +92,6 @@ def remove_containers(below: Path) -> None:
 
 def _unmount(*below: Path) -> None:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    ours = [mount for mount in mounts if any(mount.startswith(f"{folder}/") for folder in below)]
+    ours = [mount for mount in mounts if any(f"{mount}/".startswith(f"{folder}/") for folder in below)]
     for mount in sorted(ours, key=len, reverse=True):
         run(["umount", "-l", mount], check=False)

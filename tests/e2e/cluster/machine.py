@@ -7,7 +7,7 @@ from pathlib import Path
 
 from . import layout
 from .image import IMAGE
-from .processes import Process
+from .processes import Process, run
 
 
 def processes(programs: Path, state: Path, node: layout.Node) -> tuple[Process, Process]:
@@ -43,7 +43,17 @@ def processes(programs: Path, state: Path, node: layout.Node) -> tuple[Process, 
     return containerd, kubelet
 
 
+def share_mounts() -> None:
+    """Makes what is mounted in the nodes' folders visible to containers that ask for it, as it is on a real machine.
+
+    There systemd makes every mount shared; a node agent in a container needs to see pods' network namespaces.
+    """
+    run(["mount", "--bind", str(layout.SOCKETS), str(layout.SOCKETS)])
+    run(["mount", "--make-shared", str(layout.SOCKETS)])
+
+
 def _containerd(node: layout.Node) -> str:
+    # NRI: its socket has one place on a machine, and we are several nodes
     return f"""version = 3
 root = "{node.folder}/containerd"
 state = "{node.sockets}/containerd"
@@ -63,6 +73,8 @@ state = "{node.sockets}/containerd"
   bin_dirs = ["{node.cni_bin}"]
   conf_dir = "{node.cni_conf}"
   use_internal_loopback = true
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
   runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]

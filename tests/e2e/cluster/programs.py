@@ -86,6 +86,14 @@ def modules(*, with_kubectl: bool, with_kube_proxy: bool) -> tuple[Module, ...]:
             tuple(Program(name, f"/cmd/{name}") for name in ("containerd", "ctr", "containerd-shim-runc-v2")),
         ),
         Module("go.etcd.io/etcd/server/v3", "v3.6.6", (Program("etcd"),)),
+        Module(
+            "helm.sh/helm/v3",
+            "v3.22.0",
+            (Program("helm", "/cmd/helm"),),
+            # what `helm template` takes a cluster for
+            ldflags="-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 "
+            f"-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor={KUBERNETES_MINOR_PATCH.split('.')[0]}",
+        ),
     )
 
 
