@@ -118,7 +118,14 @@ def test_every_flag_of_a_unit_exists(path: Path) -> None:
 @pytest.mark.parametrize(
     ("role", "kinds", "written"),
     [
-        ("causeway-ingress", INGRESS_KINDS, {("networking.k8s.io", "ingresses/status"): frozenset({"patch"})}),
+        (
+            "causeway-ingress",
+            INGRESS_KINDS,
+            {
+                ("networking.k8s.io", "ingresses/status"): frozenset({"patch"}),
+                ("", "events"): frozenset({"create"}),
+            },
+        ),
         ("causeway-node", NODE_KINDS, {}),
         ("causeway-balancer", BALANCER_KINDS, {("", "services/status"): frozenset({"patch"})}),
     ],

@@ -19,7 +19,8 @@ from tests.e2e.shop import NAMESPACE
 HOST, WEB, RELEASE = "chart.example", "behind-chart", "front"
 CLASS, CONTROLLER = "front", "example.com/front"  # the controller beside the cluster serves the others
 LEFT_BY_A_RELEASE = (
-    "all,ingressclass,clusterrole,clusterrolebinding,role,rolebinding,serviceaccount,lease,configmap,secret,pdb,netpol"
+    "all,ingressclass,clusterrole,clusterrolebinding,role,rolebinding,serviceaccount,lease,configmap,secret,pdb,netpol,"
+    "validatingwebhookconfiguration"
 )
 VALUES = {
     "controller": {
@@ -49,9 +50,8 @@ def web(cluster: Cluster) -> Iterator[str]:
     """
     kubectl = cluster.kubectl
     kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    ingress = shop.ingress(WEB, HOST, {"/": WEB})
-    ingress["spec"]["ingressClassName"] = CLASS
-    kubectl.apply(shop.deployment(WEB, 2, drain_s=8), shop.service(WEB, {"app": WEB}, "LoadBalancer"), ingress)
+    web = shop.deployment(WEB, 2, drain_s=8), shop.service(WEB, {"app": WEB}, "LoadBalancer"), _ingress(WEB)
+    kubectl.apply(*web)
     kubectl.rolled_out(WEB, NAMESPACE)
     yield WEB
     kubectl("-n", NAMESPACE, "delete", f"deploy/{WEB}", f"service/{WEB}", f"ingress/{WEB}", "--wait=false")
@@ -60,6 +60,8 @@ def web(cluster: Cluster) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def chart(cluster: Cluster, web: str) -> Iterator[str]:
     """The chart, installed; the address of its load balancer."""
+    # The API server asks the admission webhook by its Service; a machine of a control plane usually has an agent.
+    run(["ip", "-n", layout.CONTROL, "route", "replace", layout.SERVICE_NETWORK, "via", cluster.nodes[0].address])
     flags = ("--create-namespace", "--wait", "--timeout=90s", "--values=-")
     _helm(cluster, "install", RELEASE, str(deployed.CHART), *flags, stdin=yaml.safe_dump(VALUES))
     yield f"{cluster.load_balancer_address(RELEASE, f'{RELEASE}-causeway-controller')}:80"
@@ -75,6 +77,11 @@ def test_an_ingress_answers_behind_the_chart(cluster: Cluster, chart: str) -> No
         return [each["ip"] for each in given] == [chart.partition(":")[0]]
 
     cluster.wait("the Ingress has the Service's address", status)
+
+
+def test_an_ingress_that_asks_for_what_another_has_is_refused(cluster: Cluster, chart: str) -> None:
+    with pytest.raises(RuntimeError, match=f"admission webhook.* denied the request.*{NAMESPACE}/{WEB}"):
+        cluster.kubectl.apply(_ingress("twin"))
 
 
 def test_its_metrics_have_their_service(cluster: Cluster, chart: str) -> None:
@@ -140,6 +147,12 @@ def test_the_node_agent_as_a_daemon_set(cluster: Cluster, web: str) -> None:
         kubectl("-n", NAMESPACE, "rollout", "restart", f"deploy/{WEB}")
         _web_rolled_out(cluster)
         loads.check()
+
+
+def _ingress(name: str) -> shop.Object:
+    ingress = shop.ingress(name, HOST, {"/": WEB})
+    ingress["spec"]["ingressClassName"] = CLASS
+    return ingress
 
 
 def _web_rolled_out(cluster: Cluster) -> None:

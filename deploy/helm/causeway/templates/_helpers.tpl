@@ -13,6 +13,10 @@
 {{ include "causeway.fullname" . }}-{{ .Values.controller.name }}
 {{- end -}}
 
+{{- define "causeway.admission" -}}
+{{ include "causeway.controller" . }}-{{ .Values.controller.admissionWebhooks.name }}
+{{- end -}}
+
 {{- define "causeway.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{ .Values.serviceAccount.name | default (include "causeway.fullname" .) }}
@@ -67,6 +71,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - --election-id={{ include "causeway.election" . }}
 {{- if and $c.publishService.enabled (or $c.service.enabled $c.publishService.pathOverride) }}
 - --publish-service={{ $c.publishService.pathOverride | default (printf "$(POD_NAMESPACE)/%s" (include "causeway.controller" .)) }}
+{{- end }}
+{{- if $c.admissionWebhooks.enabled }}
+- --validating-webhook=:{{ $c.admissionWebhooks.port }}
+- --validating-webhook-certificate=/etc/causeway/admission/tls.crt
+- --validating-webhook-key=/etc/causeway/admission/tls.key
 {{- end }}
 - --drain-delay={{ $c.drainDelaySeconds }}
 - --drain={{ max 1 (sub (int $c.terminationGracePeriodSeconds) 20) }}

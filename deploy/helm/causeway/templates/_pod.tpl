@@ -100,6 +100,11 @@ spec:
         - name: metrics
           containerPort: {{ $c.metrics.port }}
           protocol: TCP
+        {{- if $c.admissionWebhooks.enabled }}
+        - name: webhook
+          containerPort: {{ $c.admissionWebhooks.port }}
+          protocol: TCP
+        {{- end }}
       {{- with $c.startupProbe }}
       startupProbe:
         {{- toYaml . | nindent 8 }}
@@ -118,6 +123,9 @@ spec:
         {{- include "causeway.securityContext" . | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
+        {{- if $c.admissionWebhooks.enabled }}
+        - {name: admission, mountPath: /etc/causeway/admission, readOnly: true}
+        {{- end }}
         {{- with $c.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -126,6 +134,9 @@ spec:
     {{- end }}
   volumes:
     - {name: tmp, emptyDir: {}}
+    {{- if $c.admissionWebhooks.enabled }}
+    - {name: admission, secret: {secretName: {{ include "causeway.admission" . }}}}
+    {{- end }}
     {{- with $c.extraVolumes }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
