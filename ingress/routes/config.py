@@ -126,6 +126,11 @@ _BEHIND: dict[str, _Key] = {
 }
 """Those that groups of annotations read."""
 
+_CLOSING = frozenset(
+    names("whitelist-source-range denylist-source-range block-cidrs global-auth-url global-auth-always-set-cookie")
+)
+"""Those that say who may pass: a wrong value stays, and the groups that read it let nobody in."""
+
 _ELSEWHERE = {
     "worker-processes": "give --workers",
     "access-log-path": "give --access-log FILE",
@@ -238,7 +243,9 @@ class _Reading:
             try:
                 self.parsed[key] = KEYS[key].parse(value)
             except ValueError as error:
-                self._wrong(key, str(error), "the default counts")
+                if key in _CLOSING:
+                    self.values[key] = value
+                self._wrong(key, str(error), "nobody is let in" if key in _CLOSING else "the default counts")
             else:
                 self.values[key] = value
 

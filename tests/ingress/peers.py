@@ -16,7 +16,8 @@ import h11
 class Endpoint:
     """An HTTP server that answers every request with JSON: its own name and what it was asked.
 
-    A request's fields "tell-NAME" are fields NAME of its answer; "tell-status" is its status.
+    A request's fields "tell-NAME" are fields NAME of its answer; "tell-status" is its status, and "tell-octets" how long
+    its body is instead.
     """
 
     name: str
@@ -69,6 +70,8 @@ class Endpoint:
             }
         ).encode()
         status = int(headers.get("tell-status", 200))
+        if "tell-octets" in headers:
+            body = b"x" * int(headers["tell-octets"])
         fields = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *told]
         out = connection.send(h11.Response(status_code=status, headers=fields)) or b""
         if request.method != b"HEAD":

@@ -63,13 +63,6 @@ class Site:
             return await ask(self.served.https, host, path, tls=ANYBODY, name=host.partition(":")[0], **how)
         return await ask(self.served.http, host, path, **how)
 
-    async def until(self, true: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
-        """Ask until it is so."""
-        deadline = time.monotonic() + seconds
-        while not await true():
-            assert time.monotonic() < deadline, f"not within {seconds} s; the log:\n{self.served.log}"
-            await asyncio.sleep(0.01)
-
     async def location(self, host: str, path: str = "/", **how: Any) -> tuple[int, str]:
         """Status and Location."""
         answer = await self.get(host, path, **how)
@@ -127,7 +120,8 @@ async def site_of(
         there = await stack.enter_async_context(endpoints(*(each for group in members.values() for each in group)))
         found = {each.name: each for each in there}
         folder = Folder(path)
-        folder.write("objects", objects)
+        folder.write("objects", [each for each in objects if not _configures(each)])
+        folder.write("controller", [each for each in objects if _configures(each)])  # the file of Site.configure
         for name, group in members.items():
             folder.write(f"service-{name}", several(name, *(found[each].address for each in group)))
         argv = ["-f", str(path), "--workers", "1", *flags, *(["--https", "127.0.0.1:0"] if https else [])]
@@ -139,6 +133,10 @@ def several(name: str, *addresses: str) -> list[Object]:
     """A Service whose endpoints have ports of their own: a slice for each."""
     slices = [endpoint_slice(name, each, slice_name=f"{name}-{number}") for number, each in enumerate(addresses)]
     return [*service(name), *slices]
+
+
+def _configures(found: Object) -> bool:
+    return isinstance(found, ConfigMap) and f"{found.metadata.namespace}/{found.metadata.name}" == CONTROLLER
 
 
 def _services(found: Ingress) -> list[str]:

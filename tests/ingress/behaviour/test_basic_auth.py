@@ -96,6 +96,12 @@ async def test_106_who_says_something_wrong(site: Site, field: tuple[str, str]) 
     assert site.endpoints["echo"].requests == before
 
 
+async def test_107_with_cors(site: Site) -> None:
+    answer = await site.get("cors.example")
+    assert answer.status == 401
+    assert answer.fields["access-control-allow-origin"] == "*"
+
+
 @pytest.mark.parametrize(
     "field",
     [
@@ -176,11 +182,7 @@ async def test_103_secrets_are_taken_up_live(site: Site) -> None:
     await site.served.until_answer("live.example", "/", lambda answer: answer.status == 401)
     assert await status(site, "live.example", by("ada", "foo")) == 200
     site.folder.write("secret", [secret("live", auth=f"ada:{BCRYPT}")])
-
-    async def forgotten() -> bool:
-        return await status(site, "live.example", by("ada", "foo")) == 401
-
-    await site.until(forgotten)
+    await site.becomes(lambda: status(site, "live.example", by("ada", "foo")), 401)
     assert await status(site, "live.example", by("ada", "open sesame")) == 200
     site.folder.remove("secret")
     await site.served.until_answer("live.example", "/", lambda answer: answer.status == 503)

@@ -72,10 +72,10 @@ def told(answer: Answer) -> dict[str, str]:
 
 
 async def until(site: Site, host: str, pair: Pair, status: int) -> None:
-    async def is_so() -> bool:
-        return (await get(site, host, pair)).status == status
+    async def asked() -> int:
+        return (await get(site, host, pair)).status
 
-    await site.until(is_so)
+    await site.becomes(asked, status)
 
 
 async def test_138_none(site: Site) -> None:

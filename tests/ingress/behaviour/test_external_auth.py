@@ -12,7 +12,7 @@ import pytest_asyncio
 from lb.cluster.objects import Metadata, Object, Secret
 from tests.ingress.behaviour.judge import Asked, Judge, judging
 from tests.ingress.peers import Answer
-from tests.ingress.site import Site, annotated, config_map, site_of
+from tests.ingress.site import CONFIGURED, CONTROLLER, Site, annotated, config_map, site_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -341,4 +341,76 @@ async def test_125_not_for_ever(cached: Trial) -> None:
     async def asked_again() -> bool:
         return (await cached.get("short.example")).status == 200 and len(cached.judge.asked) > before
 
-    await cached.site.until(asked_again)
+    await cached.site.becomes(asked_again, True)
+
+
+# -- a service for everybody
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def everywhere(tmp_path_factory: Any) -> AsyncIterator[Trial]:
+    async with judging() as judge:
+        config = {
+            "global-auth-url": judge.url("401?Set-Cookie=a%3D1"),
+            "no-auth-locations": "/bar, /open",
+            "global-auth-response-headers": "X-User",
+        }
+        found = [
+            config_map(*CONTROLLER.split("/"), config),
+            annotated("one.example", {}, ("/", "Prefix"), ("/bar", "Prefix"), ("/foo", "Exact")),
+            annotated("two.example"),
+            annotated("out.example", {"enable-global-auth": "false"}),
+            annotated("own.example", {"auth-url": judge.url("200?X-Own=1"), "auth-response-headers": "X-Own"}),
+        ]
+        async with site_of(tmp_path_factory.mktemp("everywhere"), *found, flags=CONFIGURED) as site:
+            yield Trial(site, judge)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    [
+        pytest.param("one.example", "/", 401, id="131"),
+        pytest.param("one.example", "/foo", 401, id="131-path"),
+        pytest.param("two.example", "/", 401, id="131-host"),
+        pytest.param("one.example", "/bar/x", 200, id="132"),
+        pytest.param("two.example", "/bar", 401, id="132-by-the-path-of-the-rule"),
+        pytest.param("out.example", "/", 200, id="133"),
+        pytest.param("own.example", "/", 200, id="133-own"),
+    ],
+)
+async def test_131_everywhere_but(everywhere: Trial, host: str, path: str, status: int) -> None:
+    assert (await everywhere.get(host, path)).status == status
+
+
+async def test_134_135_verdicts_and_cookies(everywhere: Trial) -> None:
+    judge = everywhere.judge
+
+    def configure(answer: str, **more: str) -> None:
+        data = {"global-auth-url": judge.url(answer), **{name.replace("_", "-"): each for name, each in more.items()}}
+        everywhere.site.configure(data)
+
+    async def cookies(path: str = "/", status: str = "200") -> tuple[int, list[str]]:
+        answer = await everywhere.get("one.example", path, fields=[("tell-status", status)])
+        return answer.status, [value for name, value in answer.lines if name == "set-cookie"]
+
+    configure("200?Set-Cookie=a%3D1")
+    await everywhere.site.becomes(cookies, (200, ["a=1"]))
+    assert await cookies(status="503") == (503, [])
+    configure("200?Set-Cookie=a%3D1", global_auth_always_set_cookie="true")
+    await everywhere.site.becomes(lambda: cookies(status="503"), (503, ["a=1"]))
+    configure("200", global_auth_cache_key="$remote_addr")
+    await everywhere.site.becomes(cookies, (200, []))
+    await judge.stop()
+    assert await cookies("/x") == (200, []), "134: the same location"
+    assert await cookies("/foo") == (500, []), "134: another one"
+    await judge.start()
+
+
+async def test_131_what_is_wrong_closes(everywhere: Trial) -> None:
+    async def statuses() -> list[int]:
+        return [(await everywhere.get(host)).status for host in ("one.example", "out.example", "own.example")]
+
+    everywhere.site.configure({"global-auth-url": "https://invalid..auth.url"})
+    await everywhere.site.becomes(statuses, [503, 200, 200])
+    everywhere.site.configure({})
+    await everywhere.site.becomes(statuses, [200, 200, 200])

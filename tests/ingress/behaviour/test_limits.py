@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.ingress.peers import Client
-from tests.ingress.site import Site, annotated, fixture_of
+from tests.ingress.site import CONFIGURED, CONTROLLER, Site, annotated, config_map, fixture_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -102,3 +102,69 @@ async def test_235_networks_without_limits(site: Site) -> None:
 
 async def test_235_each_limit_counts(site: Site) -> None:
     assert (await statuses(site, "both.example", 8, "203.0.113.6")) == {200: 6, 503: 2}
+
+
+configured = fixture_of(
+    config_map(*CONTROLLER.split("/"), {"limit-req-status-code": "429", "limit-conn-status-code": "430"}),
+    annotated("rps.example", {"limit-rps": "1", "limit-burst-multiplier": "1"}),
+    annotated("connections.example", {"limit-connections": "1"}),
+    annotated("user.example", {"limit-rps": "1", "limit-burst-multiplier": "1"}),
+    flags=CONFIGURED,
+)
+
+
+async def test_233_other_statuses(configured: Site) -> None:
+    found = [(await configured.get("rps.example")).status for _ in range(4)]
+    assert found.count(429) >= 1
+    echo = configured.endpoints["echo"]
+    echo.hold.clear()
+    before = echo.requests
+    client = await Client.connect(configured.served.http)
+    waiting = asyncio.create_task(client.ask("connections.example", "/slow"))
+    await configured.served.until(lambda: echo.requests > before)
+    assert (await configured.get("connections.example")).status == 430
+    echo.hold.set()
+    assert (await waiting).status == 200
+    client.close()
+
+
+async def test_230_another_key(configured: Site) -> None:
+    configured.configure({"limit-conn-zone-variable": "$http_x_user"})
+
+    async def of(user: str) -> list[int]:
+        fields = [("X-User", user)] if user else []
+        return sorted([(await configured.get("user.example", fields=fields)).status for _ in range(6)])
+
+    async def unlimited() -> bool:
+        return set(await of("")) == {200}
+
+    await configured.becomes(unlimited, True)
+    assert 503 in await of("ada")
+    assert (await of("bob"))[:2] == [200, 200]
+
+
+slow = fixture_of(
+    annotated("rate.example", {"limit-rate": "64"}),
+    annotated("after.example", {"limit-rate": "64", "limit-rate-after": "512"}),
+    annotated("free.example"),
+)
+BODY_BYTES = 192 * 1024
+
+
+async def seconds_of(site: Site, host: str) -> float:
+    """For a response of BODY_BYTES, which the endpoint has at once."""
+    begin = time.monotonic()
+    answer = await site.get(host, "/", fields=[("tell-octets", str(BODY_BYTES))])
+    assert len(answer.body) == BODY_BYTES
+    return time.monotonic() - begin
+
+
+async def test_236_the_rate_of_a_response(slow: Site) -> None:
+    begin = time.monotonic()
+    rate, after, free = await asyncio.gather(
+        *(seconds_of(slow, host) for host in ("rate.example", "after.example", "free.example"))
+    )
+    assert time.monotonic() - begin < 10
+    assert rate >= 0.6 * BODY_BYTES / 65536, "64 kB a second, a little ahead at the beginning"
+    assert after < 1.5
+    assert free < 1.5

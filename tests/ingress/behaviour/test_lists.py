@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.ingress.site import Site, annotated, fixture_of
+from tests.ingress.site import CONFIGURED, CONTROLLER, Site, annotated, config_map, fixture_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,3 +54,41 @@ async def test_225_by_address(site: Site, host: str, client: str, status: int) -
 async def test_225_the_last_address_that_is_not_trusted_counts(site: Site) -> None:
     answer = await site.get("allow.example", "/", fields=[("X-Forwarded-For", "18.0.0.1, 10.0.0.1")])
     assert answer.status == 403
+
+
+configured = fixture_of(
+    config_map(*CONTROLLER.split("/"), {BEFORE: "18.0.0.0/8", DENY: "18.1.0.0/16"}),
+    annotated("plain.example"),
+    annotated("own.example", {ALLOW: "10.0.0.0/8"}),
+    annotated("own-deny.example", {DENY: "18.2.0.0/16"}),
+    flags=["--use-forwarded-headers", "--trusted-proxies", "127.0.0.1/32", *CONFIGURED],
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "client", "status"),
+    [
+        ("plain.example", "18.4.0.1", 200),
+        ("plain.example", "18.1.0.1", 403),
+        ("plain.example", "10.0.0.1", 403),
+        ("own.example", "10.0.0.1", 200),
+        ("own.example", "18.4.0.1", 403),
+        ("own-deny.example", "18.1.0.1", 200),
+        ("own-deny.example", "18.2.0.1", 403),
+    ],
+)
+async def test_228_annotations_take_the_place_of_the_config_maps_lists(
+    configured: Site, host: str, client: str, status: int
+) -> None:
+    assert (await configured.get(host, "/", fields=[("X-Forwarded-For", client)])).status == status
+
+
+async def test_228_what_is_wrong_in_the_config_map_closes(configured: Site) -> None:
+    async def statuses() -> list[int]:
+        fields = [("X-Forwarded-For", "10.0.0.1")]
+        return [(await configured.get(host, fields=fields)).status for host in ("plain.example", "own.example")]
+
+    configured.configure({BEFORE: "10.0.0.0/99"})
+    await configured.becomes(statuses, [503, 200])
+    configured.configure({})
+    await configured.becomes(statuses, [200, 200])

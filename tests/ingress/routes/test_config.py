@@ -165,3 +165,13 @@ def test_253_annotations_that_the_operator_does_not_allow_leave_the_ingress_out(
     assert sorted(table.hosts) == (["b.example"] if refused else ["a.example", "b.example"])
     assert len(table.problems) == refused
     assert msgspec.json.encode(list(table.refused)) == (b'[["shop","bad"]]' if refused else b"[]")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("whitelist-source-range", "10.0.0.0/99"), ("denylist-source-range", "x"), ("global-auth-always-set-cookie", "x")],
+)
+def test_what_says_who_may_pass_stays_although_it_is_wrong(key: str, value: str) -> None:
+    found = read_config(ConfigMap(metadata=Metadata(name="c", namespace="ops"), data={key: value}))
+    assert found.values == {key: value}
+    assert [each.advice for each in found.problems] == ["nobody is let in"]
