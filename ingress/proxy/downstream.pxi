@@ -411,6 +411,7 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
     cdef u8 host[HOST_MAX + 1]
     cdef HostTable table
     cdef int n = lookup_host(p, t, host), route
+    cdef tuple captures = ()
     table = (<RouteTable>x.k.routes).find(host, n)
     if table is None:
         return 404
@@ -419,7 +420,16 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
         PATH[0] = c'/'
     if n < 0:
         return 400
-    route = table.find(PATH, n)
+    if table.patterns is None:
+        route = table.find(PATH, n)
+    else:
+        try:
+            found = find_pattern(table, PATH, n)
+        except Exception as error:
+            return filters_broken(x.k, error)
+        route = NO_ROUTE
+        if found is not None:
+            route, captures = found
     if route == NO_ROUTE:
         return 404
     x.route_id = table.routes[route].id
@@ -435,7 +445,7 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
     if x.backend.balance != NULL:
         x.hash = request_hash(x, p, h, t)
     if table.routes[route].plan != NULL:
-        take_plan(x, table, route, p, h, t)
+        take_plan(x, table, route, captures, p, h, t)
     return 0
 
 

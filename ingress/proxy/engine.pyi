@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypedDict
 
 from ingress.filters.api import ClientCertificate
-from ingress.proxy.settings import BackendSpec, ClientAuth, RouteSpec, Settings
+from ingress.proxy.settings import BackendSpec, ClientAuth, Matcher, RouteSpec, Settings
 
 class RouteStats(TypedDict):
     """One route and status. `octets_in` and `octets_out` count heads too; `buckets` are not cumulative:
@@ -254,8 +254,11 @@ class Engine:
     def remove_backend(self, key: str) -> None:
         """Forget a backend; routes that still name it answer 503."""
 
-    def set_host(self, host: str, routes: Sequence[RouteSpec]) -> None:
-        """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host."""
+    def set_host(self, host: str, routes: Sequence[RouteSpec], *, patterns: Matcher | None = None) -> None:
+        """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host.
+
+        `patterns` says instead of the routes' paths which of them a path has, by its place.
+        """
 
     def remove_host(self, host: str) -> None: ...
     def match(self, host: str, target: str) -> int | None:

@@ -240,9 +240,12 @@ cdef class Engine:
             backend_remove(<Backend*><size_t>address)
             reap(self.k)
 
-    def set_host(self, host, routes):
-        """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host."""
-        self.routes.put(host, build_host_table(self.k, routes))
+    def set_host(self, host, routes, *, patterns=None):
+        """Swap the whole table of one host: a name, "*.domain" for one label more, or "" for every other host.
+
+        `patterns` says instead of the routes' paths which of them a path has, by its place.
+        """
+        self.routes.put(host, build_host_table(self.k, routes, patterns))
 
     def remove_host(self, host):
         self.routes.drop(host)

@@ -5,7 +5,8 @@ cdef Head OWN                # of an answer of ours that filters see
 cdef Head ANEW               # of a request that is asked elsewhere
 
 
-cdef void take_plan(Exchange* x, HostTable table, int route, const u8* p, const Head* h, const Target* t) noexcept:
+cdef void take_plan(Exchange* x, HostTable table, int route, tuple captures, const u8* p, const Head* h,
+                    const Target* t) noexcept:
     """Give the exchange what its route does besides forwarding."""
     cdef Plan plan = <Plan>table.routes[route].plan
     cdef Request r
@@ -22,6 +23,7 @@ cdef void take_plan(Exchange* x, HostTable table, int route, const u8* p, const 
         return
     try:
         r = make_request(x, plan, p, h, t)
+        r.captured = captures
     except MemoryError:
         x.k.counters.no_memory += 1
         return

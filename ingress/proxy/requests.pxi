@@ -339,7 +339,6 @@ cdef Request make_request(Exchange* x, Plan plan, const u8* p, const Head* h, co
     r.peer_octets = (<const char*>x.peer.address)[:x.peer.address_n]
     r.pin_text = r.user = r.alternative = ""
     r.hash_key = b""
-    r.captured = ()
     r.log = x.log != NULL and not plan.silent
     return r
 

@@ -51,6 +51,7 @@ cdef class HostTable:
     cdef bytes text
     cdef list labels         # of each route: a tuple of octets, or None
     cdef list plans          # those of the routes
+    cdef object patterns     # settings.Matcher, whose places are the routes'; None: paths are looked up
 
     def __cinit__(self):
         self.routes = NULL
@@ -102,7 +103,18 @@ cdef class HostTable:
         return e.prefix if e.prefix >= 0 else best
 
 
-cdef HostTable build_host_table(Core* k, object routes):
+cdef tuple find_pattern(HostTable table, const u8* p, int n):
+    """The place and captures of the pattern that matches; None if none does."""
+    found = table.patterns.find((<const char*>p)[:n])
+    if found is None:
+        return None
+    route, captures = found
+    if not 0 <= route < table.route_n:
+        raise ValueError(f"a pattern's route has the number {route} of {table.route_n}")
+    return route, captures
+
+
+cdef HostTable build_host_table(Core* k, object routes, object patterns):
     """From RouteSpecs; raises ValueError for a path without a leading slash."""
     cdef HostTable table = HostTable.__new__(HostTable)
     cdef list stored = []
@@ -110,7 +122,7 @@ cdef HostTable build_host_table(Core* k, object routes):
     cdef int size = 4, at = 0, i
     for spec in routes:
         path = spec[0].encode()
-        if not path.startswith(b"/"):
+        if not path.startswith(b"/") and patterns is None:
             raise ValueError(f"path {spec[0]!r}: must begin with '/'")
         if not spec[1] and path.endswith(b"/"):
             path = path[:-1]
@@ -119,6 +131,7 @@ cdef HostTable build_host_table(Core* k, object routes):
         size *= 2
     table.text = b"".join(stored)
     table.labels = []
+    table.patterns = patterns
     table.plans = []
     table.mask = size - 1
     table.entries = <PathEntry*>calloc(size, sizeof(PathEntry))

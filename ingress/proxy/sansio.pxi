@@ -199,6 +199,9 @@ cdef object match_route(RouteTable routes, bytes host, bytes target):
     if table is None or found is None:
         return None
     path = found
+    if table.patterns is not None:
+        found = find_pattern(table, <const u8*><const char*>path, <int>len(path))
+        return None if found is None else table.routes[<int>found[0]].id
     route = table.find(<const u8*><const char*>path, <int>len(path))
     return None if route == NO_ROUTE else table.routes[route].id
 

@@ -1,7 +1,7 @@
 """What the data plane is told: settings of a worker's engine and the routes of a host."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from ingress.filters.chain import Chain
 
@@ -44,6 +44,13 @@ class RouteSpec(NamedTuple):
     ] = ()  # for the log: namespace, ingress, service, service port, path; any of them may be missing
     options: RouteOptions = RouteOptions()
     filters: Chain | None = None
+
+
+class Matcher(Protocol):
+    """Finds the route of a path where paths are patterns: ingress/proxy/patterns.py."""
+
+    def find(self, path: bytes) -> tuple[int, tuple[str | None, ...]] | None:
+        """The route's place, and what its pattern has captured. None: there is none."""
 
 
 COMPRESS_TYPES = (
