@@ -22,6 +22,7 @@ import uvloop
 from ingress import wire
 from ingress.filters.registry import Registry
 from ingress.proxy import BackendSpec, ClientAuth, Engine, RouteOptions, RouteSpec, Settings
+from ingress.proxy.settings import Matcher
 from ingress.tallies import Tallies
 from ingress.tools import WorkerTools
 
@@ -151,13 +152,14 @@ class Worker:
         asked = msgspec.convert(lines.client_auth, ClientAuth) if lines and lines.client_auth else None
         passthrough = lines.passthrough if lines else ""
         routes = None if lines is None else [self.route(line) for line in lines.routes]
+        patterns = _matcher(lines.patterns) if lines and lines.patterns else None
         if asked or host in self.asking:  # before its routes: they must not be open because this fails
             engine.set_client_auth(host, asked)
             (self.asking.add if asked else self.asking.discard)(host)
         if routes is None:
             engine.remove_host(host)
         else:
-            engine.set_host(host, routes)
+            engine.set_host(host, routes, patterns=patterns)
         if passthrough or host in self.handed_through:
             (self.handed_through.add if passthrough else self.handed_through.discard)(host)
             engine.set_passthrough(host, passthrough or None)
@@ -233,6 +235,13 @@ class _Refusals(list[wire.Refused]):
             yield
         except ValueError as error:
             self.append(wire.Refused(table, key, str(error)))
+
+
+def _matcher(paths: tuple[tuple[str, int], ...]) -> Matcher:
+    """Raises ValueError for what is no pattern."""
+    from ingress.proxy.patterns import Patterns  # and RE2 with it, where it is needed
+
+    return Patterns(paths)
 
 
 async def work(descriptor: int) -> None:

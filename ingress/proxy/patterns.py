@@ -29,10 +29,16 @@ _ALL.never_capture = True
 class Patterns:
     """The paths of one host, in the order in which they are tried. Each matches from the path's beginning on."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
-        """Raises ValueError for what is no pattern, and for what RE2 leaves out: look-around, back references."""
-        octets = [text.encode("utf-8", "surrogateescape") for text in texts]
-        self._patterns = [_compiled(text) for text in octets]
+    def __init__(self, paths: Iterable[tuple[str, int]]) -> None:
+        """paths: each with the place of its route.
+
+        Raises ValueError for what is no pattern, and for what RE2 leaves out: look-around, back references.
+        """
+        octets = []
+        self._paths: list[tuple[Any, int]] = []
+        for text, place in paths:
+            octets.append(text.encode("utf-8", "surrogateescape"))
+            self._paths.append((_compiled(octets[-1]), place))
         self._set: Any = None
         self._any: Any = None
         if len(octets) > FEW:
@@ -43,21 +49,22 @@ class Patterns:
             self._any = re2.compile(b"|".join(b"(?:%s)" % text for text in octets), _ALL)
 
     def find(self, path: bytes) -> tuple[int, tuple[str | None, ...]] | None:
-        """The first that matches a normalised path: its place, and what it has matched with its groups."""
+        """Of the first that matches a normalised path: its route's place, what it has matched, and its groups."""
         for number in self._candidates(path):
-            found = self._patterns[number].match(path)
+            pattern, place = self._paths[number]
+            found = pattern.match(path)
             if found is not None:
-                return number, tuple(_text(each) for each in (found[0], *found.groups()))
+                return place, tuple(_text(each) for each in (found[0], *found.groups()))
         return None
 
     def _candidates(self, path: bytes) -> Iterable[int]:
         if self._set is None:
-            return range(len(self._patterns))
+            return range(len(self._paths))
         found: list[int] = self._set.Match(path)
         if found:
             return (min(found),)
         # A set gives up, and says nothing of it, when its states take too much memory; a single pattern never does.
-        return range(len(self._patterns)) if self._any.match(path) is not None else ()
+        return range(len(self._paths)) if self._any.match(path) is not None else ()
 
 
 def _text(octets: bytes | None) -> str | None:

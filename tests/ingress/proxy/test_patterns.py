@@ -16,6 +16,10 @@ from tests.ingress.proxy.rig import rig
 MORE = [f"/never/{number}" for number in range(4)]
 
 
+def numbered(texts: Sequence[str]) -> Patterns:
+    return Patterns((text, place) for place, text in enumerate(texts))
+
+
 @pytest.mark.parametrize("more", [[], MORE], ids=["few", "many"])
 @pytest.mark.parametrize(
     ("texts", "path", "expected"),
@@ -38,17 +42,17 @@ MORE = [f"/never/{number}" for number in range(4)]
 )
 def test_the_first_that_matches(texts: list[str], path: str, expected: object, more: list[str]) -> None:
     octets = path.encode("utf-8", "surrogateescape")
-    assert Patterns([*texts, *more]).find(octets) == expected
+    assert numbered([*texts, *more]).find(octets) == expected
 
 
 @pytest.mark.parametrize("wrong", ["(", "/a(?=b)", r"/(a)\1", "/[", "/a{99999}"])
 def test_what_is_no_pattern_is_named(wrong: str) -> None:
     with pytest.raises(ValueError, match=re.escape(wrong)):
-        Patterns(["/fine", wrong])
+        numbered(["/fine", wrong])
 
 
 def test_many_are_found_quickly() -> None:
-    patterns = Patterns([f"/app{number}/(.*)" for number in range(1000)])
+    patterns = numbered([f"/app{number}/(.*)" for number in range(1000)])
     begun = time.perf_counter()
     for number in range(0, 1000, 10):
         assert patterns.find(b"/app%d/x" % number) == (number, (f"/app{number}/x", "x"))
@@ -57,10 +61,15 @@ def test_many_are_found_quickly() -> None:
 
 
 def test_a_pattern_made_to_take_for_ever() -> None:
-    patterns = Patterns(["/(a+)+$", "/(a|aa)+$", "/(.*a){12}$", *MORE, "/a"])
+    patterns = numbered(["/(a+)+$", "/(a|aa)+$", "/(.*a){12}$", *MORE, "/a"])
     begun = time.perf_counter()
     assert patterns.find(b"/" + 5000 * b"a" + b"b") == (7, ("/a",))
     assert time.perf_counter() - begun < 1
+
+
+def test_several_lead_to_one_route() -> None:
+    patterns = Patterns([("/a", 3), ("/b", 0), ("/c", 3)])
+    assert [patterns.find(path) for path in (b"/a", b"/b", b"/c")] == [(3, ("/a",)), (0, ("/b",)), (3, ("/c",))]
 
 
 async def test_hosts_whose_paths_are_patterns() -> None:
@@ -77,7 +86,7 @@ async def test_hosts_whose_paths_are_patterns() -> None:
             RouteSpec(path, False, "backend", 10 + n, (), filters=chain(look) if n == 1 else None)
             for n, path in enumerate(paths)
         ]
-        r.engine.set_host("shop.example", routes, patterns=Patterns(paths))
+        r.engine.set_host("shop.example", routes, patterns=numbered(paths))
         assert status(await r.get("/API/x%20/./y?q")) == 500  # a target with a blank is no target
         assert seen[-2:] == [("/API/x /y", "/", "x /y"), ["/api(/|$)(.*)"]]
         assert status(await r.get("/nothing")) == 404
@@ -101,6 +110,6 @@ async def test_a_matcher_that_is_broken_harms_only_its_requests() -> None:
 
     asyncio.get_running_loop().set_exception_handler(lambda loop, what: None)
     async with rig() as r:
-        r.engine.set_host("shop.example", [RouteSpec("/", False, "backend", 5)], patterns=Broken(["/"]))
+        r.engine.set_host("shop.example", [RouteSpec("/", False, "backend", 5)], patterns=Broken([("/", 0)]))
         assert status(await r.get("/")) == 500
         assert status(await r.get("/far")) == 500
