@@ -43,10 +43,10 @@ class Patterns:
         self._any: Any = None
         if len(octets) > FEW:
             self._set = re2.Set.MatchSet(_ALL)
-            for text in octets:
-                self._set.Add(text)
+            for each in octets:
+                self._set.Add(each)
             self._set.Compile()
-            self._any = re2.compile(b"|".join(b"(?:%s)" % text for text in octets), _ALL)
+            self._any = re2.compile(b"|".join(b"(?:%s)" % each for each in octets), _ALL)
 
     def find(self, path: bytes) -> tuple[int, tuple[str | None, ...]] | None:
         """Of the first that matches a normalised path: its route's place, what it has matched, and its groups."""
