@@ -22,7 +22,7 @@ REFERENCE = "nginx"
 
 def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: Callable[[str], None]) -> dict[str, Any]:
     """Measure each work with each proxy. A proxy that cannot be had is left out, one that fails at a work has an error
-    there, never a number."""
+    there, never a number. Ctrl-C ends it; what is measured by then is the result, the rest is told as left out."""
     result: dict[str, Any] = {
         "kind": "peers",
         "machine": machine(),
@@ -45,6 +45,8 @@ def compare(works: Sequence[Work], names: Sequence[str], bursts: Bursts, told: C
                 finally:
                     for peer in peers:
                         peer.stop()
+        except KeyboardInterrupt:
+            result["left_out"] |= {work.name: "interrupted" for work in works if work.name not in result["works"]}
         finally:
             endpoint.stop()
     return result

@@ -1,7 +1,10 @@
 """Rounds with real programs: the floor, twice, and the endpoint behind it."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,19 @@ def verify_floor(peer: Peer) -> None:
     name, peer.name = peer.name, "floor"
     verify(peer)
     peer.name = name
+
+
+def test_what_is_measured_before_an_interruption_is_the_result(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "causeway", "bench", "peers", "--peer", "floor", "--foreign", "1", "--seconds", "0.1"]
+    argv += ["--work", "keep-alive", "--rounds", "20", "--work", "varied", "--json", str(tmp_path / "result.json")]
+    process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("varied"):
+            process.send_signal(signal.SIGINT)
+            break
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert set(result["works"]) == {"keep-alive"}
+    assert result["left_out"] == {"varied": "interrupted"}
