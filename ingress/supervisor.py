@@ -193,7 +193,9 @@ class Supervisor:
         if changes.config is not None:
             whole = True
             self._configure(changes.config)
-        update = self.snapshot(self.generation) if whole else wire.update_of(self.generation, changes)
+        update = wire.update_of(self.generation, changes)
+        if whole:
+            update = wire.over(update, self.snapshot(self.generation))
         for worker in self.workers.values():
             worker.send(update)
 

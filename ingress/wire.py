@@ -201,6 +201,17 @@ def snapshot_of(
     )
 
 
+def over(changes: Update, whole: Update) -> Update:
+    """The whole tables for workers that have had some: what has gone since is taken from them as well."""
+    return Update(
+        whole.generation,
+        {**changes.backends, **whole.backends},
+        {**changes.hosts, **whole.hosts},
+        {**changes.certificates, **whole.certificates},
+        whole.specs,
+    )
+
+
 def _specs(backends: Mapping[str, Backend | None]) -> dict[str, dict[str, Any]]:
     return {key: found.variant.spec for key, found in backends.items() if found and found.variant}
 

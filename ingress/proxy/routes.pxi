@@ -170,10 +170,10 @@ cdef void add_plan(HostTable table, int route, object spec) except *:
     if not isinstance(spec, RouteSpec):
         return
     o = spec.options
-    plan.sent = fixed_edits(o.request_remove, o.request_set)
-    plan.told = fixed_edits(o.response_remove, o.response_set)
+    plan.sent = fixed_edits(o.request_remove, o.request_set, True)
+    plan.told = fixed_edits(o.response_remove, o.response_set, False)
     if o.response_set_secure:
-        plan.told_secure = fixed_edits(o.response_remove, (*o.response_set, *o.response_set_secure))
+        plan.told_secure = fixed_edits(o.response_remove, (*o.response_set, *o.response_set_secure), False)
     plan.silent = not o.log
     plan.rate = o.rate_bytes_per_second
     plan.rate_after = o.rate_after_bytes
@@ -193,12 +193,12 @@ cdef void add_plan(HostTable table, int route, object spec) except *:
 FIXED = weakref.WeakValueDictionary()    # many routes ask for the same
 
 
-cdef Edits fixed_edits(object removed, object lines):
-    """None for none. Raises ValueError for what no field may be."""
+cdef Edits fixed_edits(object removed, object lines, bint sent):
+    """None for none. sent: to endpoints. Raises ValueError for what no field may be."""
     cdef Edits edits
     if not removed and not lines:
         return None
-    key = tuple(removed), tuple([tuple(line) for line in lines])
+    key = tuple(removed), tuple([tuple(line) for line in lines]), sent
     found = FIXED.get(key)
     if found is not None:
         return found
@@ -207,6 +207,10 @@ cdef Edits fixed_edits(object removed, object lines):
         edits.drop(name)
     for name, value in lines:
         edits.put(name, value)
+        if sent and name.lower() == "connection" and value.lower() == "keep-alive":
+            # The one edit of what frames a message: it says what is so anyway, to endpoints that want to hear it.
+            edits.lines.append((b"connection", b"Connection: keep-alive\r\n"))
+            edits.measure()
     FIXED[key] = edits
     return edits
 

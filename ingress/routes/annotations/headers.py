@@ -39,6 +39,7 @@ CONFIG = frozenset(
 DIFFERS = {
     "proxy-cookie-domain": "a pattern (~) is refused",
     "proxy-cookie-path": "a pattern (~) is refused",
+    "connection-proxy-header": "only keep-alive can be said; upgrades go through all the same",
 }
 
 YEAR_SECONDS = 31536000
@@ -125,38 +126,44 @@ def _custom(reader: Reader, wishes: Wishes) -> None:
         return
     found = reader.config_map("custom-headers", title)
     allowed = {each.lower() for each in reader.words("", config="global-allowed-response-headers")}
+    fields = (found.data or {}).items() if found else ()
     reason = "" if found else f"ConfigMap {title} cannot be used"
-    for name, value in (found.data or {}).items() if found else ():
+    for name, value in fields:
         if not _NAME.fullmatch(name) or _broken(value):
             reason = f"{name} is no field, or its value is none"
         elif name.lower() not in allowed:
             reason = f"{name} is not allowed"
-        else:
+    if not reason:
+        for name, value in fields:
             wishes.tell_client(name, value.strip())
-    if reason:
-        wishes.closed = wishes.closed or f"custom-headers: {reason}"
-        if found:
-            advice = "list it in global-allowed-response-headers of the controller's ConfigMap"
-            reader.wrong("custom-headers", f"{reason}; requests get 503", advice)
+        return
+    wishes.closed = wishes.closed or f"custom-headers: {reason}"
+    if found:
+        advice = "list it in global-allowed-response-headers of the controller's ConfigMap"
+        reader.wrong("custom-headers", f"{reason}; requests get 503", advice)
 
 
 def _endpoint(reader: Reader, wishes: Wishes) -> None:
     """Host and Connection as endpoints are to see them."""
-    for annotation, name in (("upstream-vhost", "Host"), ("connection-proxy-header", "Connection")):
-        value = reader.text(annotation)
-        if not value:
-            continue
-        try:
-            constant = Template.parse(value).constant
-        except ValueError as error:
-            reader.wrong(annotation, str(error), "it has no effect")
-            continue
-        if constant:
-            wishes.tell_endpoint(name, value)
-        else:
-            before = wishes.filters.get("headers", HeadersSpecification())
-            assert isinstance(before, HeadersSpecification)
-            wishes.filters["headers"] = HeadersSpecification((*before.request, (name, value)), before.response)
+    connection = reader.text("connection-proxy-header")
+    if connection.lower() == "keep-alive":
+        wishes.tell_endpoint("Connection", "keep-alive")
+    elif connection:
+        reader.wrong("connection-proxy-header", f'"{connection}" has no effect', 'only "keep-alive" can be said')
+    host = reader.text("upstream-vhost")
+    if not host:
+        return
+    try:
+        constant = Template.parse(host).constant
+    except ValueError as error:
+        reader.wrong("upstream-vhost", str(error), "it has no effect")
+        return
+    if constant:
+        wishes.tell_endpoint("Host", host)
+    else:
+        before = wishes.filters.get("headers", HeadersSpecification())
+        assert isinstance(before, HeadersSpecification)
+        wishes.filters["headers"] = HeadersSpecification((*before.request, ("Host", host)), before.response)
 
 
 def _cookies(reader: Reader, wishes: Wishes) -> None:

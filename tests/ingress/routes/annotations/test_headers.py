@@ -88,7 +88,8 @@ def test_custom_fields_that_are_wrong_close_the_ingress(name: str, config: dict[
 
 def test_what_endpoints_see() -> None:
     wishes, _ = read(headers, {"upstream-vhost": "in.example", "connection-proxy-header": "keep-alive"}, compat=False)
-    assert wishes.options == {"request_set": (("Host", "in.example"), ("Connection", "keep-alive"))}
+    assert wishes.options == {"request_set": (("Connection", "keep-alive"), ("Host", "in.example"))}
+    assert read(headers, {"connection-proxy-header": "upgrade"})[1] == ["connection-proxy-header"]
     wishes, _ = read(headers, {"upstream-vhost": "in.$host"}, {"add-headers": "ops/added"}, objects=(ADDED,))
     assert wishes.filters["headers"] == HeadersSpecification((("Host", "in.$host"),), (("X-Who", "$remote_addr"),))
     _, problems = read(headers, {"upstream-vhost": "in.$nonsense"})
