@@ -11,6 +11,7 @@ from ingress import control
 from ingress.duties import admission_webhook, telling, webhook_flags
 from ingress.listeners import Address, BadAddress, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
+from ingress.observe.requests import SHAPE_FLAGS
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
@@ -84,8 +85,7 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             metavar="SECONDS",
             help=_RESOLVE,
         ),
-        click.option("--metrics-per-host", type=bool, default=True, show_default=True, metavar="BOOL", help=_PER_HOST),
-        click.option("--report-status-classes", is_flag=True, help="Count requests by 4xx instead of 404."),
+        *SHAPE_FLAGS,
         click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
         click.option("--proxy-protocol", is_flag=True, help=_PROXY_PROTOCOL),
         click.option(
@@ -180,7 +180,6 @@ _REAL_IP = "Believe the X-Forwarded-For of trusted proxies, but not -Host, -Port
 _FORWARDED = "Tell endpoints by Forwarded (RFC 7239) as well."
 _DRAIN = "What requests under way get to finish when asked to stop (SIGTERM, Ctrl-C)."
 _WORKER_TIMEOUT = "Replace a worker process that is alive but does not answer for so long; 0: never."
-_PER_HOST = "Label the metrics of requests with the rule's host."
 _LOG_FORMAT = "A line of it: text with nginx's $variables, or json.  [default: that of ingress-nginx, upstreaminfo]"
 _LOG_ESCAPE = "How values in it are escaped.  [default: json for json and for formats that begin with {]"
 _RESOLVE = "Look up the names of ExternalName Services anew after so long."

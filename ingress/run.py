@@ -20,7 +20,7 @@ from ingress.listeners import Address, Listener
 from ingress.maintenance import Maintenance
 from ingress.names import AGAIN_SECONDS, Names
 from ingress.observe.admin import AdminEndpoint
-from ingress.observe.metrics import Shape
+from ingress.observe.requests import Shape
 from ingress.observe.totals import Totals
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection

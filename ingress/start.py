@@ -18,7 +18,7 @@ from ingress.default_certificate import make_default_certificate
 from ingress.handover import Predecessor, only_probed
 from ingress.listeners import Address, CannotListen, Listener, open_admin, open_listeners
 from ingress.names import AGAIN_SECONDS
-from ingress.observe.metrics import Shape
+from ingress.observe.requests import Shape
 from ingress.publish import StatusPublisher
 from ingress.routes.classes import Selection
 from ingress.routes.model import Defaults, Endpoint
@@ -78,6 +78,10 @@ class Listening:
     control: Path | None = None
     metrics_per_host: bool = True
     report_status_classes: bool = False
+    time_buckets: tuple[float, ...] | None = None
+    length_buckets: tuple[float, ...] | None = None
+    size_buckets: tuple[float, ...] | None = None
+    exclude_socket_metrics: frozenset[str] = frozenset()
     from_: tuple[Address, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
     proxy_protocol: bool = False
@@ -94,8 +98,20 @@ class Listening:
         """What the engines are told, by the names of ingress/proxy/settings.py."""
         text = JSON_FORMAT if self.access_log_format == "json" else self.access_log_format
         escape = self.access_log_escape or ("json" if text.startswith("{") else "default")
-        told = {name: getattr(self, name) for name in _TOLD if getattr(self, name)}
+        told = {name: getattr(self, name) for name in _TOLD if getattr(self, name)} | self.buckets
         return told | {"access_log_format": text, "access_log_escape": escape} if text else told
+
+    @property
+    def buckets(self) -> dict[str, tuple[float, ...]]:
+        """Bounds of histograms that are others than the defaults."""
+        given = {name: getattr(self, name) for name in ("time_buckets", "length_buckets", "size_buckets")}
+        return {name: bounds for name, bounds in given.items() if bounds is not None}
+
+    @property
+    def shape(self) -> Shape:
+        return Shape(
+            self.metrics_per_host, self.report_status_classes, excluded=self.exclude_socket_metrics, **self.buckets
+        )
 
     @property
     def wanted(self) -> list[tuple[str, bool, Address]]:
@@ -194,7 +210,7 @@ def _start(
         access_log=_open_log(listening.access_log) if listening.access_log else None,
         access_log_path=listening.access_log if str(listening.access_log) != "-" else None,
         control=listening.control,
-        metrics=Shape(listening.metrics_per_host, listening.report_status_classes),
+        metrics=listening.shape,
         predecessor=predecessor,
         objects_of_flags=objects_of_flags,
     )

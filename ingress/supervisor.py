@@ -20,6 +20,7 @@ import msgspec
 from ingress import tickets, wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
+from ingress.proxy.counted import Counted
 from ingress.routes.model import Changes, Config, Endpoint
 from ingress.tallies import make_tallies
 
@@ -55,6 +56,8 @@ class Worker:
         """Ended by us because it did not answer."""
         self.stats: dict[str, Any] = {}
         """What it counted when it was last asked."""
+        self.counted: list[Counted] = []
+        """Requests it has told of, for whoever adds them up."""
         self._questions: dict[int, asyncio.Future[None]] = {}
         self._asked = 0
         self._pings = 0
@@ -105,6 +108,8 @@ class Worker:
             answered = self._questions.pop(message.number, None)
             if answered is not None and not answered.done():
                 answered.set_result(None)
+        elif isinstance(message, wire.CountedRequests):
+            self.counted += message.rows
         elif isinstance(message, wire.Pong):
             self._pongs = message.number
         else:

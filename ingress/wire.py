@@ -1,7 +1,7 @@
 """What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
 
 Supervisor to worker: Start, Configure, Update, Drain, AskStats, Ping, OpenLog.
-Worker to supervisor: Applied, Stats, Pong, Drained.
+Worker to supervisor: Applied, CountedRequests, Stats, Pong, Drained.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from ingress.proxy.counted import Counted
 from ingress.routes.model import Backend, Certificate, Changes, Endpoint, FilterLine, HostTable, Route, split_key
 
 LENGTH_BYTES = 4
@@ -139,12 +140,18 @@ class Stats(Message, frozen=True):
     """What the engine counts, encoded: see ingress/observe/metrics.py."""
 
 
+class CountedRequests(Message, frozen=True):
+    """Rows of counters, each told once. Those of an answer to AskStats come before it."""
+
+    rows: tuple[Counted, ...]
+
+
 class Drained(Message, frozen=True):
     """No connection is left."""
 
 
 Downward = Start | Configure | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
-Upward = Applied | Stats | Pong | Drained
+Upward = Applied | Stats | CountedRequests | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 _downward = msgspec.msgpack.Decoder(Downward)

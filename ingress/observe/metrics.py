@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -16,27 +16,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from ingress.observe.processes import Usage, usages
-from ingress.observe.totals import BUCKET_SECONDS, Labels, Sums
+from ingress.observe.requests import tell_requests
 
 if TYPE_CHECKING:
     from ingress.run import Proxy
 
 PREFIX = "nginx_ingress_controller_"
-_REQUEST_LABELS = ("status", "method", "path", "namespace", "ingress", "service", "canary", "host")
 _CERTIFICATE_LABELS = ("namespace", "class", "host", "secret_name", "identifier")
 _ISSUER_LABELS = ("issuer_organization", "issuer_common_name", "serial_number", "public_key_algorithm")
 
 
 _ALGORITHMS = ((rsa.RSAPublicKey, "RSA"), (ec.EllipticCurvePublicKey, "ECDSA"), (ed25519.Ed25519PublicKey, "Ed25519"))
-
-
-class Shape(NamedTuple):
-    """What the flags say about labels."""
-
-    per_host: bool = True
-    """--metrics-per-host: a label for the rule's host."""
-    status_classes: bool = False
-    """--report-status-classes: 4xx instead of 404."""
 
 
 class _Page:
@@ -53,7 +43,7 @@ class _Page:
         }
 
     def collect(self) -> Iterable[Metric]:
-        yield from self._requests()
+        yield from tell_requests(self.proxy.totals, self.proxy.plan.metrics, self._metric, self._add)
         yield from self._connections()
         yield from self._configuration()
         yield from self._certificates()
@@ -77,42 +67,11 @@ class _Page:
     def _add(self, metric: Metric, labels: dict[str, str], value: float, suffix: str = "") -> None:
         metric.add_sample(metric.name + suffix, {**self.constant, **labels}, value)
 
-    def _requests(self) -> Iterator[Metric]:
-        requests = self._metric("requests", "Requests answered, by what the client was told.", "counter")
-        seconds = self._metric("request_duration_seconds", "From a request's head to the end of its response.", _H)
-        received = self._metric("request_size", "Octets of requests, heads included; not spread over buckets.", _H)
-        sent = self._metric("response_size", "Octets of responses, heads included; not spread over buckets.", _H)
-        again = self._metric("bytes_sent", "The same as response_size, by its old name.", _H)
-        for labels, sums in self._by_labels():
-            self._add(requests, labels, sums.requests)
-            total = 0
-            for bound, count in zip((*map(str, BUCKET_SECONDS), "+Inf"), sums.buckets, strict=True):
-                total += count
-                self._add(seconds, {**labels, "le": bound}, total, "_bucket")
-            self._add(seconds, labels, total, "_count")
-            self._add(seconds, labels, sums.seconds, "_sum")
-            for metric, octets in ((received, sums.octets_in), (sent, sums.octets_out), (again, sums.octets_out)):
-                self._add(metric, {**labels, "le": "+Inf"}, sums.requests, "_bucket")
-                self._add(metric, labels, sums.requests, "_count")
-                self._add(metric, labels, octets, "_sum")
-        yield from (requests, seconds, received, sent, again)
-
-    def _by_labels(self) -> Iterator[tuple[dict[str, str], Sums]]:
-        shape, found = self.proxy.plan.metrics, dict[tuple[Labels, str], Sums]()
-        for (labels, status), sums in sorted(self.proxy.totals.requests.items()):
-            told = f"{status // 100}xx" if shape.status_classes else str(status)
-            whose = labels if shape.per_host else labels._replace(host="")
-            found.setdefault((whose, told), Sums()).join(sums)
-        for (labels, told), sums in found.items():
-            # A label that is empty is the same as none to Prometheus; the engine does not count by method.
-            yield {**dict.fromkeys(_REQUEST_LABELS, ""), **labels._asdict(), "status": told}, sums
-
     def _connections(self) -> Iterator[Metric]:
         workers = self.proxy.supervisor.workers.values()
-        active, busy = (sum(each.stats.get(key, 0) for each in workers) for key in ("connections", "exchanges"))
-        now = self._metric("nginx_process_connections", "Client connections open; writing: with a request.", "gauge")
-        for state, count in (("active", active), ("reading", 0), ("writing", busy), ("waiting", max(0, active - busy))):
-            self._add(now, {"state": state}, count)
+        now = self._metric("nginx_process_connections", "Client connections open, and what they do.", "gauge")
+        for state, key in (("active", "connections"), *((each, each) for each in ("reading", "writing", "waiting"))):
+            self._add(now, {"state": state}, sum(each.stats.get(key, 0) for each in workers))
         ever = self._metric("nginx_process_connections_total", "Client connections there have been.", "counter")
         for state in ("accepted", "handled"):
             self._add(ever, {"state": state}, self.proxy.totals.events.get("accepted", 0))
@@ -176,9 +135,6 @@ class _Page:
         yield self._one(name + "virtual_memory_bytes", "Of all processes.", whole.virtual_bytes)
         yield self._one(name + "oldest_start_time_seconds", "When we started.", whole.oldest_start_seconds)
         yield self._one(name + "cpu_seconds_total", "Of all processes there have been.", whole.cpu_seconds, "counter")
-
-
-_H = "histogram"
 
 
 def exposition(proxy: "Proxy") -> bytes:

@@ -1,20 +1,19 @@
 """What has been counted, over workers that come and go.
 
-Workers count in plain memory and only ever upwards. `Totals` adds up what each has counted more than when it was last
-looked at, so that the sums survive a worker that is killed.
+Workers count in plain memory: requests by rows that they hand over, events upwards for ever. `Totals` adds up what is
+new, so that the sums survive a worker that is killed.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import add
+from typing import TYPE_CHECKING, NamedTuple
 
+from ingress.proxy.counted import Counted
 from ingress.routes.compile import RoutingTable
 from ingress.routes.model import Route, split_key
 
 if TYPE_CHECKING:
     from ingress.supervisor import Worker
-
-BUCKET_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the duration histogram, as in ingress/proxy/stats.pxi (and in ingress-nginx)."""
 
 NO_ROUTE = -1
 """What the engine counts requests by that no route matched."""
@@ -35,8 +34,18 @@ class Labels(NamedTuple):
 NOBODY = Labels()
 
 
+class Told(NamedTuple):
+    """What requests are counted by."""
+
+    labels: Labels
+    canary: str
+    """The Service of the backend that was chosen instead of the rule's; "" if none was."""
+    method: str
+    status: int
+
+
 class Sums:
-    """What was counted for one status of one route."""
+    """What was counted of some requests; see Counted in ingress/proxy/counted.py."""
 
     __slots__ = ("buckets", "octets_in", "octets_out", "requests", "seconds")
 
@@ -44,19 +53,19 @@ class Sums:
         self.requests = 0
         self.octets_in = 0
         self.octets_out = 0
-        self.seconds = 0.0
-        self.buckets = [0] * (len(BUCKET_SECONDS) + 1)
+        self.seconds: list[float] = []
+        self.buckets: list[list[int]] = []
 
-    def add(self, now: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-        self.requests += now["requests"] - before.get("requests", 0)
-        self.octets_in += now["octets_in"] - before.get("octets_in", 0)
-        self.octets_out += now["octets_out"] - before.get("octets_out", 0)
-        self.seconds += now["seconds"] - before.get("seconds", 0.0)
-        for number, (new, old) in enumerate(zip(now["buckets"], before.get("buckets", [0] * 99), strict=False)):
-            self.buckets[number] += new - old
-
-    def join(self, other: "Sums") -> None:
-        self.add({name: getattr(other, name) for name in Sums.__slots__}, {})
+    def join(self, other: "Counted | Sums") -> None:
+        self.requests += other.requests
+        self.octets_in += other.octets_in
+        self.octets_out += other.octets_out
+        if self.buckets:
+            self.seconds = list(map(add, self.seconds, other.seconds))
+            self.buckets = [list(map(add, mine, more)) for mine, more in zip(self.buckets, other.buckets, strict=True)]
+        else:
+            self.seconds = list(other.seconds)
+            self.buckets = [list(each) for each in other.buckets]
 
 
 class Totals:
@@ -64,26 +73,27 @@ class Totals:
 
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
-        self.requests: dict[tuple[Labels, int], Sums] = {}
+        self.requests: dict[Told, Sums] = {}
         self.answered = 0
         """All requests, also those of routes that are gone."""
         self.events: dict[str, int] = {}
-        self._seen: dict[int, dict[str, Any]] = {}  # pid -> its stats when last taken
+        self._seen: dict[int, Mapping[str, int]] = {}  # pid -> its events when last taken
         self._labels: dict[int, Labels] = {}  # route id -> labels
         self._labels_before: dict[int, Labels] = {}
 
     def take(self, worker: "Worker") -> None:
         """Add what a worker has counted since it was last taken."""
-        now, before = worker.stats, self._seen.get(worker.pid, {})
-        rows_before = before.get("requests", {})
-        for (route, status), row in now.get("requests", {}).items():
-            row_before = rows_before.get((route, status), {})
-            self.answered += row["requests"] - row_before.get("requests", 0)
-            labels = self._labels_of(route)
+        counted, worker.counted = worker.counted, []
+        for row in counted:
+            self.answered += row.requests
+            labels = self._labels_of(row.route)
             if labels is not None:
-                self.requests.setdefault((labels, status), Sums()).add(row, row_before)
-        for event, count in now.get("events", {}).items():
-            self.events[event] = self.events.get(event, 0) + count - before.get("events", {}).get(event, 0)
+                canary = split_key(row.alternative)[1] if row.alternative else ""
+                told = Told(labels, canary, row.method, row.status)
+                self.requests.setdefault(told, Sums()).join(row)
+        now, before = worker.stats.get("events", {}), self._seen.get(worker.pid, {})
+        for event, count in now.items():
+            self.events[event] = self.events.get(event, 0) + count - before.get(event, 0)
         self._seen[worker.pid] = now
 
     def lost(self, worker: "Worker") -> None:
@@ -103,7 +113,7 @@ class Totals:
         self._labels = {route.id: labels_of(route) for route in self.table.routes()}
         live = {NOBODY, *self._labels.values()}
         self._labels_before = {number: labels for number, labels in before.items() if labels in live}
-        self.requests = {key: sums for key, sums in self.requests.items() if key[0] in live}
+        self.requests = {told: sums for told, sums in self.requests.items() if told.labels in live}
 
 
 def labels_of(route: Route) -> Labels:

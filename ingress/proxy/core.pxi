@@ -123,6 +123,7 @@ cdef struct Exchange:
     int head_sent            # octets of it the endpoint's socket has taken
     int64_t started_ns
     int64_t attempt_ns
+    int64_t connected_ns     # when that had its connection; 0: not yet
     int64_t first_ns         # when the first attempt began
     uint64_t hash            # of what a consistent hash goes by
     int64_t response_ns      # when the response's head came
@@ -153,6 +154,7 @@ cdef struct Exchange:
     u8 client_n
     u8 client[ADDRESS_TEXT]  # behind trusted proxies; none: the connection's own
     u8 minor
+    u8 method                # index in METHODS
     u8 is_head
     u8 repeatable            # once sent, it may be sent again
     u8 whole                 # `head` holds the entire request
@@ -377,6 +379,7 @@ cdef struct Core:
     uint32_t swept
     Conn* wheel[WHEEL_SLOTS]
     StatTable stats
+    Bounds bounds[3]         # of times, lengths, sizes
     Log log
     time_t date_second
     u8 date[DATE_TEXT]

@@ -386,10 +386,30 @@ cdef void note_request(Exchange* x, const u8* p, Head* h) noexcept:
                  and not names_h2c(p + h.upgrade.at, h.upgrade.n))
 
 
+cdef enum Method:    # as in METHODS
+    METHOD_NONE, METHOD_GET, METHOD_HEAD, METHOD_POST, METHOD_PUT, METHOD_DELETE, METHOD_PATCH, METHOD_OPTIONS, METHOD_OTHER
+
+
 cdef inline void note_method(Exchange* x, const u8* m, int n) noexcept nogil:
-    x.is_head = method_is(m, n, b"HEAD")
-    x.repeatable = (x.is_head or method_is(m, n, b"GET") or method_is(m, n, b"PUT") or method_is(m, n, b"DELETE")
-                    or method_is(m, n, b"OPTIONS"))    # RFC 9110, 9.2.2
+    x.method = <u8>method_of(m, n)
+    x.is_head = x.method == METHOD_HEAD
+    x.repeatable = (x.method != METHOD_POST and x.method != METHOD_PATCH and x.method != METHOD_OTHER)    # RFC 9110, 9.2.2
+
+
+cdef int method_of(const u8* m, int n) noexcept nogil:
+    if method_is(m, n, b"GET"):
+        return METHOD_GET
+    if method_is(m, n, b"HEAD"):
+        return METHOD_HEAD
+    if method_is(m, n, b"POST"):
+        return METHOD_POST
+    if method_is(m, n, b"PUT"):
+        return METHOD_PUT
+    if method_is(m, n, b"DELETE"):
+        return METHOD_DELETE
+    if method_is(m, n, b"PATCH"):
+        return METHOD_PATCH
+    return METHOD_OPTIONS if method_is(m, n, b"OPTIONS") else METHOD_OTHER
 
 
 cdef bint names_h2c(const u8* p, int n) noexcept nogil:

@@ -1,21 +1,12 @@
 """Types of the compiled engine (engine.pyx)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypedDict
 
 from ingress.filters.api import ClientCertificate
+from ingress.proxy.counted import Counted
 from ingress.proxy.settings import BackendSpec, ClientAuth, Matcher, RouteSpec, Settings
-
-class RouteStats(TypedDict):
-    """One route and status. `octets_in` and `octets_out` count heads too; `buckets` are not cumulative:
-    requests that took up to each of BUCKET_SECONDS, and at the end those that took longer."""
-
-    requests: int
-    octets_in: int
-    octets_out: int
-    seconds: float
-    buckets: list[int]
 
 class EndpointStats(TypedDict):
     """One ip:port: attempts, failed attempts, connections open, of these idle; whether it is left out for failing."""
@@ -27,19 +18,20 @@ class EndpointStats(TypedDict):
     ejected: bool
 
 class Stats(TypedDict):
-    """Counted since the engine was made. `requests` is by (route id, status), route id -1 being no route;
-    `events` is by reason."""
+    """Counted since the engine was made, `events` by reason. Of the connections open some are reading a head, some
+    writing an answer or about to, and the others wait for a request."""
 
     connections: int
+    reading: int
+    writing: int
+    waiting: int
     accepted: int
     upstream_connections: int
     exchanges: int
     draining: bool
-    requests: dict[tuple[int, int], RouteStats]
     endpoints: dict[str, EndpointStats]
     events: dict[str, int]
 
-BUCKET_SECONDS: tuple[float, ...]
 TICKET_KEY_OCTETS: int
 
 # The parsers without sockets, for tests and fuzzing.
@@ -323,6 +315,9 @@ class Engine:
 
     def stats(self) -> Stats:
         """What has been counted since the start."""
+
+    def take_requests(self) -> Iterator[Counted]:
+        """What requests were counted since they were last taken, row by row."""
 
     def close(self) -> None:
         """Close every socket at once."""

@@ -22,6 +22,7 @@ import weakref
 from http import HTTPStatus
 
 from ingress.filters.api import Elsewhere, Reply
+from ingress.proxy.counted import METHODS, Counted, Durations, Histograms
 from ingress.proxy.logwriter import LogWriter
 from ingress.proxy.settings import BackendSpec, RouteOptions, RouteSpec
 
@@ -79,6 +80,8 @@ cdef class Engine:
     cdef dict passthrough     # server name -> address of a Backend
     cdef public object on_trouble
     cdef set errands          # under way
+    cdef list alternatives    # keys of backends that were chosen instead of a route's
+    cdef dict alternative_numbers
     cdef RouteTable routes
     cdef Certificates certificates
     cdef object loop
@@ -93,6 +96,8 @@ cdef class Engine:
         self.transports = {}
         self.passthrough = {}
         self.errands = set()
+        self.alternatives = [""]
+        self.alternative_numbers = {}
         self.routes = RouteTable()
         self.certificates = Certificates(settings)
         self.loop = loop
@@ -114,6 +119,9 @@ cdef class Engine:
         self.k.fd_limit = accept_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         tell_time(self.k)
         self.k.swept = self.k.tick
+        read_bounds(&self.k.bounds[0], settings.time_buckets, 1e9)
+        read_bounds(&self.k.bounds[1], settings.length_buckets, 1)
+        read_bounds(&self.k.bounds[2], settings.size_buckets, 1)
         self.k.epfd = epoll_create1(EPOLL_CLOEXEC)
         if self.k.epfd < 0:
             raise OSError(errno, os.strerror(errno))
@@ -329,6 +337,10 @@ cdef class Engine:
     def stats(self):
         """What has been counted since the start; see Stats."""
         return read_stats(self.k, self.endpoints)
+
+    def take_requests(self):
+        """What requests were counted since they were last taken, row by row."""
+        return take_rows(&self.k.stats, self.k.bounds, self.alternatives)
 
     def close(self):
         """Close every socket at once."""

@@ -38,7 +38,7 @@ cdef void exchange_end(Exchange* x) noexcept:
     if x.status == 0:
         x.status = 499
     if not x.ours:
-        stat_add(&k.stats, x.route_id, x.status, x.octets_in, x.octets_out, k.now_ns - x.started_ns)
+        count(x)
     log_exchange(x)
     if x.asked != NULL:
         filters_end(x)
@@ -66,6 +66,34 @@ cdef void exchange_end(Exchange* x) noexcept:
     k.dead_exchanges = x
 
 
+cdef void count(Exchange* x) noexcept:
+    """What the counters say of it."""
+    cdef int64_t now = x.k.now_ns
+    cdef bint answered = x.response_ns >= x.attempt_ns > 0
+    cdef Sample s
+    s.route_id = x.route_id
+    s.status = x.status
+    s.method = x.method
+    s.alternative = 0 if x.asked == NULL else alternative_number(<Engine>x.k.engine, (<Request>x.asked).alternative)
+    s.octets_in = x.octets_in
+    s.octets_out = x.octets_out
+    s.ns[M_REQUEST] = now - x.started_ns
+    s.ns[M_RESPONSE] = now - x.attempt_ns if answered else -1
+    s.ns[M_HEADER] = x.response_ns - x.attempt_ns if answered else -1
+    s.ns[M_CONNECT] = x.connected_ns - x.attempt_ns if x.connected_ns else -1
+    stat_add(&x.k.stats, x.k.bounds, &s)
+
+
+cdef int alternative_number(Engine engine, str key) noexcept:
+    """Backends are few: each gets a number for good."""
+    if not key:
+        return 0
+    if key not in engine.alternative_numbers:
+        engine.alternative_numbers[key] = len(engine.alternatives)
+        engine.alternatives.append(key)
+    return engine.alternative_numbers[key]
+
+
 cdef void exchange_connect(Exchange* x, int failure) noexcept:
     """Give the request to an endpoint, or answer with `failure` when no attempt is left."""
     cdef Endpoint* e
@@ -85,6 +113,7 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
             e.refs += 1
         e.requests += 1
         x.attempt_ns = x.k.now_ns
+        x.connected_ns = 0
         u = exchange_upstream(x, e)
         if u == NULL:
             endpoint_failed(x, e)
@@ -95,6 +124,8 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
         x.up = u
         u.x = x
         u.peer.served += 1
+        if not u.connecting:
+            x.connected_ns = x.attempt_ns
         if u.connecting or exchange_send_head(x):
             upstream_settle(u)
             carrier_settle(x)

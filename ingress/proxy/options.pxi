@@ -110,6 +110,19 @@ cdef int accept_limit(object descriptors):
     return descriptors - max(8, min(64, descriptors // 4))
 
 
+cdef dict client_states(Core* k):
+    """As nginx tells them: reading a head, answering, or waiting for a next request."""
+    cdef Conn* c = k.clients
+    cdef int reading = 0, writing = 0
+    while c != NULL:
+        if c.x != NULL or held(&c.outbox):
+            writing += 1
+        elif c.handshaking or held(&c.inbox):
+            reading += 1
+        c = c.next
+    return {"reading": reading, "writing": writing, "waiting": k.client_n - reading - writing}
+
+
 cdef dict read_stats(Core* k, dict endpoints):
     cdef Endpoint* e
     cdef dict by_endpoint = {}
@@ -124,11 +137,11 @@ cdef dict read_stats(Core* k, dict endpoints):
         row["ejected"] = row["ejected"] or bool(is_ejected(e))
     return {
         "connections": k.client_n,
+        **client_states(k),
         "accepted": k.counters.accepted,
         "upstream_connections": k.upstream_n,
         "exchanges": k.exchange_n,
         "draining": bool(k.draining),
-        "requests": stat_rows(&k.stats),
         "endpoints": by_endpoint,
         "events": dict(k.counters),
     }
@@ -178,7 +191,7 @@ cdef void core_free(Core* k, dict backends):
         x = k.spare_exchanges
         k.spare_exchanges = x.next_spare
         free(x)
-    free(k.stats.rows)
+    stat_free(&k.stats)
     free(k.log.buffer)
     free(k.trusted.range)
     free(k.proxies.range)

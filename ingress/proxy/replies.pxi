@@ -124,11 +124,19 @@ cdef void refuse(Conn* c, int status) noexcept:
     cdef Writer w = writer(text, <int>sizeof(text))
     cdef int body_n = put_reply(&w, c.k, status, True, False, NULL)
     cdef bint sent
+    cdef Sample s
     conn_last(c)
     sent = conn_send(c, w.p, w.n)
     c.closing = LINGER      # more of it may still be coming
     c.k.counters.bad_requests += 1
-    stat_add(&c.k.stats, NO_ROUTE, status, 0, w.n, 0)
+    memset(&s, 255, sizeof(Sample))      # nothing is measured
+    s.route_id = NO_ROUTE
+    s.status = status
+    s.method = s.alternative = 0
+    s.octets_in = 0
+    s.octets_out = w.n
+    s.ns[M_REQUEST] = 0
+    stat_add(&c.k.stats, c.k.bounds, &s)
     log_refused(c, status, body_n)
     if sent:
         client_next(c)

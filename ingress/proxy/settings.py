@@ -1,9 +1,11 @@
 """What the data plane is told: settings of a worker's engine and the routes of a host."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
 from ingress.filters.chain import Chain
+from ingress.proxy.counted import LENGTH_BUCKETS, SIZE_BUCKETS, TIME_BUCKETS
 
 Fields = tuple[tuple[str, str], ...]
 """Names and values, latin-1. Each takes the place of all fields of that name."""
@@ -107,6 +109,11 @@ def _check_more(found: "Settings | BackendSpec") -> None:
             raise ValueError(f"{name} is {value}: must be 0 to a year")
     if found.eject_share is not None and not 0 <= found.eject_share <= 1:
         raise ValueError(f"eject_share is {found.eject_share}: must be 0 to 1")
+
+
+def _check_buckets(name: str, bounds: tuple[float, ...]) -> None:
+    if not 1 <= len(bounds) <= 24 or bounds[0] <= 0 or bounds[-1] > 1e9 or any(a >= b for a, b in pairwise(bounds)):
+        raise ValueError(f"{name}: 1 to 24 numbers up to 1e9, each greater than the one before")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,6 +267,11 @@ class Settings:
     compute_full_forwarded_for: bool = False  # trusted list and peer, instead of the client alone
     forwarded: bool = False  # RFC 7239 Forwarded as well
 
+    # Upper bounds of histograms, in seconds and octets: durations, lengths of requests and responses, sizes of these.
+    time_buckets: tuple[float, ...] = TIME_BUCKETS
+    length_buckets: tuple[float, ...] = LENGTH_BUCKETS
+    size_buckets: tuple[float, ...] = SIZE_BUCKETS
+
     # TLS to clients.
     tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = ""  # OpenSSL's names, for TLS 1.2; "" is Mozilla's intermediate list
@@ -273,6 +285,8 @@ class Settings:
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} is {getattr(self, name)}: must be {least} to {most}")
         for name in self.__slots__:
+            if name.endswith("_buckets"):
+                _check_buckets(name, getattr(self, name))
             if name.endswith("_seconds") and name not in _MAY_BE_ZERO and not 0 < getattr(self, name) <= _YEAR_SECONDS:
                 raise ValueError(f"{name} is {getattr(self, name)}: must be more than 0 and at most a year")
         _check_more(self)

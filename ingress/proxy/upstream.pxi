@@ -51,6 +51,8 @@ cdef void upstream_writable(Conn* u) noexcept:
             upstream_settle(u)
             return
         u.connecting = False
+        if x != NULL:
+            x.connected_ns = u.k.now_ns
         if x != NULL and not exchange_send_head(x):
             upstream_lost(u, 502)
             return

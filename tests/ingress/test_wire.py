@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from ingress import wire
+from ingress.proxy.counted import Counted, Durations, Histograms
 from ingress.routes.model import Backend, Changes, HostTable, Route, Variant
 
 MESSAGES: list[wire.Message] = [
@@ -51,9 +52,12 @@ async def test_messages_come_out_as_they_went_in(step: int) -> None:
     await feeding
 
 
+ROW = Counted(7, 200, "GET", "", 3, 400, 5 << 40, Durations(0.5, 0.25, 0.0, 0.0), Histograms(*[(1, 2)] * 7))
+
+
 async def test_upward() -> None:
     reader = asyncio.StreamReader()
-    sent = [wire.Applied(2, (wire.Refused("hosts", "x", "why"),)), wire.Drained()]
+    sent = [wire.Applied(2, (wire.Refused("hosts", "x", "why"),)), wire.CountedRequests((ROW, ROW)), wire.Drained()]
     reader.feed_data(b"".join(map(wire.encode, sent)))
     assert [await wire.receive_upward(reader) for _ in sent] == sent
 

@@ -103,6 +103,44 @@ async def test_labels_may_be_fewer(tmp_path: Path) -> None:
         assert of(await samples(running), "requests", status="5xx", ingress="web", path="/") == 2
 
 
+async def test_methods_durations_and_sizes(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    flags = ("--time-buckets", "5,50", "--exclude-socket-metrics", "bytes_sent,nginx_ingress_controller_response_size")
+    async with endpoints("web") as (web,):
+        folder.write("web", [ingress("web", RULES), *service("web", web.address), *service("none")])
+        async with serving("-f", str(tmp_path), "--workers", "1", *flags) as running:
+            await ask(running.http, "a.example", "/")
+            await ask(running.http, "a.example", "/none")
+            seen = await samples(running)
+            get = {"method": "GET", "path": "/", "status": "200"}
+            for name in ("request", "response", "header", "connect"):
+                assert of(seen, f"{name}_duration_seconds_bucket", le="5", **get) == 1
+                assert of(seen, f"{name}_duration_seconds_count", **get) == 1
+                assert 0 <= (of(seen, f"{name}_duration_seconds_sum", **get) or 0) < 5
+            assert of(seen, "request_duration_seconds_bucket", le="0.005", **get) is None
+            assert of(seen, "request_size_bucket", le="10", **get) == 0
+            assert of(seen, "request_size_bucket", le="+Inf", **get) == 1
+            assert of(seen, "request_duration_seconds_count", path="/none", method="GET", status="503") == 1
+            assert of(seen, "connect_duration_seconds_count", path="/none") is None
+            assert not any(name.startswith(("bytes_sent", "response_size")) for name, _ in seen)
+            assert of(seen, "nginx_process_connections", state="reading") == 0
+
+
+async def test_counts_of_routes_that_change_and_of_a_worker_that_drains(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    async with endpoints("web") as (web,):
+        parts = [*service("web", web.address), *service("none")]
+        folder.write("web", [ingress("web", RULES), *parts])
+        async with serving("-f", str(tmp_path), "--workers", "2") as running:
+            for i in range(5):
+                await ask(running.http, "a.example", "/")
+                rules = {**RULES, "b.example": [(f"/{i}", "Prefix", "web")]}
+                folder.write("web", [ingress("web", rules), *parts])
+                await running.until_answer("b.example", f"/{i}", lambda answer: answer.status == 200)
+            seen = await samples(running)
+            assert of(seen, "requests", host="a.example", path="/", status="200") == 5
+
+
 async def test_certificates_and_headers_of_counters(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     secure = ingress("web", {"a.example": []}, tls=[{"secretName": "cert", "hosts": ["a.example"]}])

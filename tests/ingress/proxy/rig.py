@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from ingress.proxy import Engine, RouteSpec, Settings
+from ingress.proxy.counted import Counted
 
 Script = Callable[["Request", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -107,6 +108,21 @@ class Rig:
     port: int
     endpoints: list[Endpoint]
     backend: str = "backend"
+    taken: list[Counted] = field(default_factory=list)
+
+    @property
+    def counted(self) -> list[Counted]:
+        """Every row of counters so far."""
+        self.taken += self.engine.take_requests()
+        return self.taken
+
+    @property
+    def answered(self) -> dict[tuple[int, int], int]:
+        """Requests by route and status."""
+        found: dict[tuple[int, int], int] = {}
+        for row in self.counted:
+            found[row.route, row.status] = found.get((row.route, row.status), 0) + row.requests
+        return found
 
     @property
     def endpoint(self) -> Endpoint:

@@ -139,7 +139,7 @@ async def test_a_client_that_leaves_before_the_answer(with_reset: bool) -> None:
         reset(writer) if with_reset else writer.close()
         await r.empty()
         assert held(r) == NOTHING
-        assert r.engine.stats()["requests"][(1, 499)]["requests"] == 1
+        assert r.answered[1, 499] == 1
         await until(lambda: r.endpoint.open == 0)
 
 

@@ -308,7 +308,7 @@ async def test_a_reply(method: str) -> None:
         assert r.endpoint.requests == []
         writer.close()
         await r.quiet()
-        assert r.engine.stats()["requests"][7, 403]["requests"] == 1
+        assert r.answered[7, 403] == 1
 
 
 async def test_a_reply_before_the_body_has_come_ends_the_connection() -> None:

@@ -328,17 +328,6 @@ async def test_who_is_refused_while_sending_can_read_why(why: str) -> None:
         await r.empty()
 
 
-async def test_counters() -> None:
-    async with rig() as r:
-        await r.ask(request("/", method="POST", body=b"12345") + request("/..", "Connection: close"))
-        await r.empty()
-        stats = r.engine.stats()["requests"]
-        assert stats[(1, 200)]["requests"] == 1
-        assert stats[(1, 200)]["octets_in"] == len(request("/", method="POST", body=b"12345"))
-        assert sum(stats[(1, 200)]["buckets"]) == 1
-        assert sum(one["requests"] for one in stats.values()) == 2
-
-
 async def test_ipv6_endpoints_and_clients() -> None:
     six = Endpoint()
     await six.start("::1")
