@@ -250,7 +250,7 @@ async def test_large_bodies_lie_in_a_file_and_leave_nothing_behind() -> None:
 # -- response buffering
 
 
-@pytest.mark.parametrize(("buffering", "room"), [(True, 8 << 20), (True, 1 << 20), (False, 8 << 20)])
+@pytest.mark.parametrize(("buffering", "room"), [(True, 16 << 20), (True, 1 << 20), (False, 16 << 20)])
 async def test_a_slow_reader_holds_up_its_endpoint_or_not(buffering: bool, room: int) -> None:
     size = 12 << 20
     sent = asyncio.Event()
@@ -268,8 +268,8 @@ async def test_a_slow_reader_holds_up_its_endpoint_or_not(buffering: bool, room:
         transport = writer.transport
         transport.pause_reading()  # type: ignore[attr-defined]
         writer.write(request("/", "Connection: close"))
-        # The kernel's own buffers on both sides take several MB, so only the widest room lets the endpoint finish.
-        if buffering and room > 4 << 20:
+        # How much the kernel's own buffers take is not ours to say: only room for all of it lets the endpoint finish.
+        if buffering and room > size:
             async with asyncio.timeout(10):
                 await sent.wait()
             await until(lambda: r.engine.stats()["exchanges"] == 0)
