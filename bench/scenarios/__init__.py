@@ -5,6 +5,7 @@ Service data plane, pods coming and going. Everything is driven from outside: by
     documents.py   manifests                                                       pure
     clients.py     clients that idle or read slowly
     proxying.py    the scenarios of the proxy
+    latency.py     a fixed rate, far below what can be carried, beside nginx
     controller.py  many Ingresses: start, and the latency of a change
     network.py     the node agent in a network namespace: Services, pods (root)
     failover.py    two nodes, and the one with the address dies (root)

@@ -6,10 +6,22 @@ from typing import Any
 from bench.machine import machine
 from bench.native import Unavailable
 from bench.peers.process import PeerFailed
-from bench.scenarios import Measured, ScenarioFailed, Skipped, churn, controller, failover, network, proxying, scale
+from bench.scenarios import (
+    Measured,
+    ScenarioFailed,
+    Skipped,
+    churn,
+    controller,
+    failover,
+    latency,
+    network,
+    proxying,
+    scale,
+)
 
 SCENARIOS = (
     Measured("idle-connections", "5,000 idle connections: bytes each", proxying.idle_connections),
+    Measured("latency", "10,000 requests a second, on schedule, ours and nginx in turn", latency.latency),
     Measured("endpoint-churn", "EndpointSlices change 20 times a second under load", proxying.endpoint_churn),
     Measured("route-churn", "an Ingress changes 20 times a second under load", proxying.route_churn),
     Measured("churn", "endpoints, routes, certificates and workers change all the time", churn.churn),
