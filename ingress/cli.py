@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress import control
+from ingress.compat_flags import NOTES, CompatCommand, Watching, nginx_flags, take_watching
 from ingress.duties import admission_webhook, telling, webhook_flags
 from ingress.listeners import Address, BadAddress, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
@@ -22,7 +23,7 @@ from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
-from lb.cluster.objects import Object
+from lb.cluster.objects import Namespace, Object
 from lb.cluster.source import Opened, Source, open_source
 from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
@@ -109,6 +110,12 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             metavar="NAMESPACE/NAME",
             help=_DEFAULT_BACKEND,
         ),
+        click.option(
+            "--default-ssl-certificate",
+            callback=_reads(read_service),
+            metavar="NAMESPACE/NAME",
+            help="Show the certificate of this Secret where no other fits.  [default: self-signed]",
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -189,9 +196,14 @@ _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the 
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
-def _take_defaults(flags: dict[str, Any]) -> Defaults:
+def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
     """Takes the flags that name what counts where an Ingress says nothing."""
-    return Defaults(backend=flags.pop("default_backend_service"), config_map=flags.pop("configmap"))
+    return Defaults(
+        backend=flags.pop("default_backend_service"),
+        config_map=flags.pop("configmap"),
+        certificate=flags.pop("default_ssl_certificate"),
+        **others,
+    )
 
 
 def _check_listening(listening: dict[str, Any]) -> None:
@@ -272,7 +284,7 @@ def serve(
     start(opened.store, opened.source, STANDALONE, listens, publisher=publisher, objects_of_flags=objects_of_flags)
 
 
-@click.command(short_help="The same proxy as an Ingress controller.")
+@click.command(cls=CompatCommand, short_help="The same proxy as an Ingress controller.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Default: in-cluster.")
 @click.option(
     "--controller-class",
@@ -293,6 +305,7 @@ def serve(
 @click.option("--lease-namespace", metavar="NAME", default="kube-system", show_default=True, help=_LEASE_NAMESPACE)
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
 @webhook_flags
+@nginx_flags
 @_listening(drain_delay=3.0)
 def ingress(
     *,
@@ -304,16 +317,23 @@ def ingress(
     watch_ingress_without_class: bool,
     **listening: Any,
 ) -> None:
-    """Ingress controller: the proxy of `causeway serve` with the API server as its source."""
+    """Ingress controller: the proxy of `causeway serve` with the API server as its source.
+
+    Takes the arguments of an ingress-nginx Deployment as they are. Without --http and --https it listens on its ports:
+    :80, :443, and :10254 for --admin, or as --http-port, --https-port and --healthz-port say.
+    """
+    watching = take_watching(listening)
     webhook = admission_webhook(listening)
     _check_listening(listening)
-    if not listening["http"] and not listening["https"]:
-        raise click.UsageError("nothing to listen on: give --http ADDR, --https ADDR or both, as in --http :80")
+    defaults = _take_defaults(listening, **watching.defaults)
     selection = Selection(
-        controllers=controller_class, annotation_classes=ingress_class, classless=watch_ingress_without_class
+        controllers=controller_class,
+        annotation_classes=ingress_class,
+        classless=watch_ingress_without_class,
+        **watching.selection,
     )
     try:
-        opened = open_source(None, kubeconfig, kinds=KINDS)
+        opened = open_source(None, kubeconfig, kinds=_kinds(selection), namespaces=_namespaces(watching, defaults))
     except click.UsageError:
         if kubeconfig is not None:
             raise
@@ -323,8 +343,20 @@ def ingress(
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
     duties = [telling(opened), *webhook]
-    listens = Listening(defaults=_take_defaults(listening), **listening)
+    listens = Listening(defaults=defaults, notes=click.get_current_context().meta[NOTES], **listening)
     start(opened.store, opened.source, selection, listens, publisher=publisher, duties=duties)
+
+
+def _kinds(selection: Selection) -> tuple[type[Object], ...]:
+    return (*KINDS, Namespace) if selection.namespace_labels else KINDS
+
+
+def _namespaces(watching: Watching, defaults: Defaults) -> tuple[str, ...]:
+    """What to read of the API server: of one namespace, and of those where the operator's own objects are; () all."""
+    if not watching.namespace:
+        return ()
+    named = (defaults.backend, defaults.config_map, defaults.certificate)
+    return tuple(dict.fromkeys([watching.namespace, *(each[0] for each in named if each)]))
 
 
 def _which(command: F) -> F:

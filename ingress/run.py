@@ -57,6 +57,8 @@ class Plan:
     listeners: list[Listener]
     workers: int
     defaults: Defaults = field(default_factory=Defaults)
+    health_path: str = ""
+    """Of the admin endpoint: answers as ingress-nginx's health check."""
     admin: socket.socket | None = None
     publisher: StatusPublisher | None = None
     duties: Sequence[Duty] = ()

@@ -87,6 +87,9 @@ class Listening:
     proxy_protocol: bool = False
     passthrough: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
     defaults: Defaults = field(default_factory=Defaults)
+    health_check_path: str = ""
+    notes: tuple[str, ...] = ()
+    """To be told at the start."""
     trusted_proxies: tuple[str, ...] = ()
     use_forwarded_headers: bool = False
     compute_full_forwarded_for: bool = False
@@ -148,6 +151,8 @@ def start(
     Raises click.ClickException (one line, exit code 1) for what cannot be opened.
     """
     _log_to_stderr(listening.verbose)
+    for note in listening.notes:
+        log.warning("%s", note)
     probed = only_probed()
     _check(listening.engine_settings)
     if probed:
@@ -195,6 +200,7 @@ def _start(
         listeners=listeners,
         workers=workers,
         defaults=listening.defaults,
+        health_path=listening.health_check_path,
         admin=admin,
         publisher=publisher,
         duties=duties,

@@ -54,6 +54,7 @@ PURE = (
     "ingress/routes/backends.py",
     "ingress/routes/certificates.py",
     "ingress/routes/hosts.py",
+    "ingress/routes/selectors.py",
     "ingress/routes/patterns.py",
     "ingress/routes/tables.py",
     "ingress/routes/config.py",

@@ -43,18 +43,25 @@ class AdminEndpoint:
     def application(self) -> web.Application:
         application = web.Application()
         for path, answer in (
-            ("/healthz", self.healthz),
+            *([] if self.proxy.plan.health_path == "/healthz" else [("/healthz", self.healthz)]),
             ("/readyz", self.readyz),
             ("/metrics", self.metrics),
             ("/routes", self.routes),
             ("/endpoints", self.endpoints),
         ):
             application.router.add_get(path, answer)
+        if self.proxy.plan.health_path:
+            application.router.add_get(self.proxy.plan.health_path, self.health)
         return application
 
     async def healthz(self, _request: web.Request) -> web.Response:
         """The supervisor's loop turns."""
         return web.Response(text="ok\n")
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """As ingress-nginx answers: 500 as long as requests should not be sent here."""
+        reason = self.proxy.not_ready
+        return web.Response(status=500 if reason else 200, text=f"{reason or 'ok'}\n")
 
     async def readyz(self, _request: web.Request) -> web.Response:
         """Send requests here, or why not."""

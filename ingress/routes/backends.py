@@ -26,6 +26,8 @@ class Around:
     """What the names of ExternalName Services were found to mean."""
     pods: bool = False
     """Pods stand in for slices that nobody writes."""
+    external_names: bool = True
+    """Services may stand for DNS names."""
 
 
 NOTHING_AROUND = Around()
@@ -52,6 +54,9 @@ def _compile(
     if found is None:
         advice = "create it, or correct the name in the rule"
         return _wrong(namespace, service, port, "does not exist", advice=advice)
+    if found.spec.type == "ExternalName" and not around.external_names:
+        advice = "leave out --disable-svc-external-name, or use a Service with endpoints"
+        return _wrong(namespace, service, port, "stands for a DNS name, which is not served", advice=advice)
     if found.spec.type == "ExternalName":
         return _external(found, port, around.names)
     # A port's name has a letter in it, so digits are always a number.

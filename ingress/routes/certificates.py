@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from ingress.routes.model import Certificate
+from ingress.routes.model import EVERY_HOST, Certificate
 from ingress.routes.rules import Claims
 from ingress.routes.secrets import BadSecret, secret_value
 from lb.cluster.objects import Secret
@@ -62,6 +62,19 @@ def compile_certificate(
             advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"
             problems.append(Problem(title, claim.field, reason, advice))
     return chosen, problems
+
+
+def default_certificate(named: tuple[str, str], store: ObjectStore) -> tuple[Certificate | None, list[Problem]]:
+    """What is shown where no other fits, of the Secret of this namespace and name."""
+    title = "/".join(named)
+    found = store.get(Secret, *named)
+    try:
+        if found is None:
+            raise BadSecret("it does not exist")
+        return Certificate(EVERY_HOST, title, *read_pair(found)), []
+    except BadSecret as error:
+        reason = f"it is no default certificate: {error}; a self-signed one is shown"
+        return None, [Problem(f"Secret {title}", "", reason, "create it, type kubernetes.io/tls")]
 
 
 def _words(error: Exception) -> str:

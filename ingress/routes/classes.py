@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from lb.cluster.objects import Ingress, IngressClass
+from ingress.routes.selectors import Requirement
+from lb.cluster.objects import Ingress, IngressClass, IngressRule
 
 OWN_CONTROLLER = "causeway.dev/ingress-controller"
 NGINX_CONTROLLER = "k8s.io/ingress-nginx"
@@ -14,7 +15,6 @@ NGINX_CLASS, OWN_CLASS = "nginx", "causeway"
 CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 STRICT_ANNOTATION = "causeway.dev/strict"
 """On an Ingress or its IngressClass, "true": the Ingress specification counts where ingress-nginx departs from it."""
-NGINX_PREFIX = "nginx.ingress.kubernetes.io/"
 DEFAULT_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 FindClass = Callable[[str], IngressClass | None]
@@ -29,6 +29,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the kubernetes.io/ingress.class annotation that mean us."""
     classless: bool = False
     """Serve an Ingress that names no class."""
+    by_name: bool = False
+    """Serve an Ingress whose IngressClass has one of the names in annotation_classes, whatever its controller."""
+    namespaces: tuple[str, ...] = ()
+    """Serve Ingresses of these alone; () of all."""
+    namespace_labels: tuple[Requirement, ...] = ()
+    """Serve Ingresses of namespaces with such labels alone."""
+    catch_all: bool = True
+    """Serve rules for every host, too."""
     standalone: bool = False
     """A folder instead of an API server. Nobody fills in the default class there, so it is looked up here; and where
     the folder has no IngressClass at all, a class name says nothing, so every Ingress is served."""
@@ -44,6 +52,10 @@ def refusal(ingress: Ingress, find: FindClass, defaults: Iterable[IngressClass],
     `defaults` are the classes there are; only those with the default annotation count, and only in standalone mode.
     Source: kubernetes.io, "Ingress", IngressClass; spec.ingressClassName beats the annotation.
     """
+    if selection.namespaces and ingress.metadata.namespace not in selection.namespaces:
+        return f"is in another namespace than {', '.join(selection.namespaces)}"
+    if not selection.catch_all and not all(rule.host for rule in ingress.spec.rules or (IngressRule(),)):
+        return "is for every host, which --disable-catch-all leaves out"
     name = ingress.spec.ingress_class_name
     annotation = ingress.annotations.get(CLASS_ANNOTATION) or None
     known = list(defaults) if selection.standalone else []
@@ -71,12 +83,12 @@ def is_strict(ingress: Ingress, find: FindClass) -> bool:
     return found is not None and found.annotations.get(STRICT_ANNOTATION, "").strip() == "true"
 
 
-def follows_nginx(ingress: Ingress, find: FindClass, selection: Selection) -> bool:
-    """Whether an Ingress was written for ingress-nginx: by its class, or by annotations of that prefix.
+def follows_nginx(ingress: Ingress, find: FindClass, selection: Selection, *, prefix: str) -> bool:
+    """Whether an Ingress was written for ingress-nginx: by its class, or by annotations with its prefix.
 
     A class of our own controller is new, and gets what the specification says.
     """
-    if any(key.startswith(NGINX_PREFIX) for key in ingress.annotations):
+    if any(key.startswith(prefix) for key in ingress.annotations):
         return True
     name = ingress.spec.ingress_class_name
     if name:
@@ -96,7 +108,7 @@ def _refusal_by_class(name: str, find: FindClass, selection: Selection, *, any_c
     found = find(name)
     if found is None:
         return "" if any_class else f'names the IngressClass "{name}", which does not exist'
-    if found.spec.controller in selection.controllers:
+    if found.spec.controller in selection.controllers or (selection.by_name and name in selection.annotation_classes):
         return ""
     return (
         f'names the IngressClass "{name}" of the controller "{found.spec.controller}"; '

@@ -16,7 +16,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from ingress.routes.backends import backend_problems, compile_backend
-from ingress.routes.certificates import compile_certificate
+from ingress.routes.certificates import compile_certificate, default_certificate
 from ingress.routes.config import read_config
 from ingress.routes.hosts import Compiled, compile_host, other_name, taken_name
 from ingress.routes.model import (
@@ -30,15 +30,25 @@ from ingress.routes.model import (
 )
 from ingress.routes.rules import read_claims
 from ingress.routes.tables import Owner, Tables
-from ingress.routes.treatment import Treatments
-from lb.cluster.objects import ConfigMap, EndpointSlice, Ingress, IngressClass, Key, Object, Pod, Secret, Service
+from lb.cluster.objects import (
+    ConfigMap,
+    EndpointSlice,
+    Ingress,
+    IngressClass,
+    Key,
+    Namespace,
+    Object,
+    Pod,
+    Secret,
+    Service,
+)
 from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
 
 KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap)
 """What the tables are made of."""
-FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Pod)
-"""And in a folder, where nobody makes slices of Pods."""
+FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Namespace, Pod)
+"""And those that matter sometimes: labels of namespaces, and Pods in a folder, where nobody makes slices of them."""
 
 K = TypeVar("K")
 M = TypeVar("M")
@@ -100,7 +110,7 @@ class _Update:
         self.ingresses = dict.fromkeys([*table.claims, *table.refused, *self._stored_ingresses()])
         self.hosts = dict.fromkeys(table.hosts)
         table._variants.clear()  # filled again by what there is now
-        self.tls_hosts = dict.fromkeys(table._by_tls_host)
+        self.tls_hosts = dict.fromkeys([*table._by_tls_host, EVERY_HOST])
         self.backends = dict.fromkeys(table.backends)
 
     def _stored_ingresses(self) -> list[Owner]:
@@ -111,8 +121,12 @@ class _Update:
         self.ingresses.update(dict.fromkeys(self.table._referrers.get(key, ())))
         if owner in (self.table.defaults.backend, self.table.defaults.config_map):
             self.defaults_too = True
+        if owner == self.table.defaults.certificate:
+            self.tls_hosts[EVERY_HOST] = None
         if key.kind == Ingress.KIND:
             self.ingresses[owner] = None
+        elif key.kind == Namespace.KIND and self.table.selection.namespace_labels:
+            self.ingresses.update((each, None) for each in self._stored_ingresses() if each[0] == key.name)
         elif key.kind == IngressClass.KIND:
             # Rare, and it may be the default: every Ingress is asked again whose it is.
             self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
@@ -142,7 +156,7 @@ class _Update:
         if fallback != table._fallback:
             table._fallback = fallback
             self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
-        table._treatments = Treatments(config.values, table.store.get, default_backend=fallback)
+        table._treatments = table.treatments(config.values, fallback)
         self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
 
     # -- one Ingress
@@ -224,7 +238,7 @@ class _Update:
         if host in table._by_name and host not in table._by_host:
             self.names[host] = None
         else:
-            self._take(host, compile_host(host, table.owners_of(host), fallback=table._fallback))
+            self._take(host, compile_host(host, table.owners_of(host), table.defaults, fallback=table._fallback))
 
     def _names_of(self, host: str) -> dict[str, None]:
         """Further names of a host, which have what it has."""
@@ -299,6 +313,9 @@ class _Update:
         before = table.certificates.pop(host, None)
         claims = table._oldest_first(table._by_tls_host.get(host, ()))
         now, problems = compile_certificate(host, claims, table.store)
+        if now is None and host == EVERY_HOST and table.defaults.certificate:
+            now, more = default_certificate(table.defaults.certificate, table.store)
+            problems += more
         if not claims and host in table._by_name:
             now = self._shared_certificate(host)
         self._problems(("tls", host), problems)

@@ -10,7 +10,7 @@ from ingress.filters.affinity import AffinitySpecification
 from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.beside import redirects_beside
-from ingress.routes.model import EVERY_HOST, HostTable, Route, Variant, backend_key, split_key
+from ingress.routes.model import EVERY_HOST, Defaults, HostTable, Route, Variant, backend_key, split_key
 from ingress.routes.patterns import has_patterns, order_patterns
 from ingress.routes.rules import Claims, PathClaim
 from ingress.routes.treatment import variant_of, with_filter
@@ -33,7 +33,7 @@ class Compiled(NamedTuple):
     """Of backends that no Ingress names as they are."""
 
 
-def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> Compiled:
+def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, fallback: str = "") -> Compiled:
     """The first to ask for a path has it. Canaries have none: they join those who do.
 
     A default backend comes after every rule: it takes "/" if no rule of anybody does. fallback: key of the backend
@@ -54,7 +54,11 @@ def compile_host(host: str, owners: Sequence[Claims], *, fallback: str = "") -> 
     auth, more = _client_auth(host, mains)
     routes = (*(route for route, _ in taken.values()), *beside)
     patterns = order_patterns(host, taken.values(), beside) if any(map(has_patterns, mains)) else ()
-    table = HostTable(host, routes, None, _passthrough(host, mains, taken), patterns)
+    passthrough = _passthrough(host, mains, taken)
+    if passthrough and not defaults.passthrough:
+        problems += [_not_passed(each) for each in mains if each.treatment.wishes.passthrough]
+        passthrough = ""
+    table = HostTable(host, routes, None, passthrough, patterns)
     return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
 
 
@@ -204,6 +208,11 @@ def _passthrough(host: str, owners: Sequence[Claims], taken: Taken) -> str:
             if own:
                 return own[0]
     return ""
+
+
+def _not_passed(owner: Claims) -> Problem:
+    reason = "TLS is not handed through without --enable-ssl-passthrough; the host is served as any other"
+    return Problem(f"Ingress {owner.title}", "metadata.annotations", reason, "give the flag, or remove ssl-passthrough")
 
 
 def taken_name(name: str, owner: Claims, holders: Sequence[Claims]) -> Problem:

@@ -88,6 +88,14 @@ class Defaults(msgspec.Struct, frozen=True):
     """The Service that answers what no rule takes."""
     config_map: tuple[str, str] | None = None
     """The controller's ConfigMap (config.py)."""
+    certificate: tuple[str, str] | None = None
+    """The Secret whose certificate is shown where no other fits."""
+    passthrough: bool = True
+    """Whether Ingresses may have the TLS of their hosts handed through."""
+    external_names: bool = True
+    """Whether Services may stand for DNS names."""
+    prefix: str = ""
+    """Of annotations, "nginx.ingress.kubernetes.io/", if it is another."""
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from ingress.routes.annotations import PREFIXES
 from ingress.routes.backends import Around
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
 from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Route, Variant
 from ingress.routes.rules import Claims
+from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
-from lb.cluster.objects import Ingress, IngressClass, Key, Service
+from lb.cluster.objects import Ingress, IngressClass, Key, Namespace, Service
 from lb.cluster.problems import Problems
 from lb.cluster.store import ObjectStore
 
@@ -32,7 +34,9 @@ class Tables:
     ) -> None:
         """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
         self.store = store
-        self.around = Around({} if names is None else names, pods=selection.standalone)
+        self.around = Around(
+            {} if names is None else names, pods=selection.standalone, external_names=defaults.external_names
+        )
         self.selection = selection
         self.defaults = defaults
         self.hosts: dict[str, HostTable] = {}
@@ -51,7 +55,7 @@ class Tables:
         self._secret_hosts: dict[Owner, set[str]] = {}  # Secret -> hosts that ask for it
         self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
         self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
-        self._treatments = Treatments({}, store.get)
+        self._treatments = self.treatments({}, "")
         self.config = Config()
         self._fallback = ""  # key of the backend of --default-backend-service, once it is there
         self._variants: dict[str, Variant] = {}  # by suffix
@@ -62,14 +66,25 @@ class Tables:
 
     def refusal(self, ingress: Ingress) -> str:
         """Why an Ingress is not ours; "" if it is."""
+        wanted = self.selection.namespace_labels
+        if wanted:
+            namespace = self.store.get(Namespace, "", ingress.metadata.namespace)
+            if namespace is None or not fits(wanted, namespace.labels):
+                return "is in a namespace without the labels that are watched"
         classes = self.store.all(IngressClass) if self.selection.standalone else ()
         return refusal(ingress, self._class, classes, self.selection)
 
     def treatment(self, ingress: Ingress) -> Treatment:
         """What the annotations of an Ingress come to, the ConfigMap being as it is now."""
         strict = is_strict(ingress, self._class)
-        compat = not strict and follows_nginx(ingress, self._class, self.selection)
+        prefix = self.defaults.prefix or PREFIXES[1]
+        compat = not strict and follows_nginx(ingress, self._class, self.selection, prefix=prefix)
         return self._treatments.of(ingress, compat=compat, strict=strict)
+
+    def treatments(self, config: Mapping[str, str], fallback: str) -> Treatments:
+        """What reads annotations; config: what counts behind them, fallback: key of the default backend."""
+        prefixes = (PREFIXES[0], self.defaults.prefix) if self.defaults.prefix else PREFIXES
+        return Treatments(config, self.store.get, prefixes=prefixes, default_backend=fallback)
 
     def _class(self, name: str) -> IngressClass | None:
         return self.store.get(IngressClass, "", name)

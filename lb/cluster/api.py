@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lb.cluster.connection import ApiFailed, Connection, path_of
 from lb.cluster.objects import Object, Pod
@@ -44,6 +45,21 @@ class ApiTiming:
     """Objects per part of a list."""
 
 
+class _Scope(NamedTuple):
+    """A kind, in one namespace or ("") in all."""
+
+    cls: type[Object]
+    namespace: str
+
+    @property
+    def kind(self) -> str:
+        return self.cls.KIND
+
+    @property
+    def path(self) -> str:
+        return path_of(self.cls, self.namespace)
+
+
 class _Gone(Exception):
     """The version we have is too old to go on from."""
 
@@ -62,46 +78,49 @@ class ApiServer:
         kinds: Sequence[type[Object]],
         *,
         pods_of_node: str | None = None,
+        namespaces: Sequence[str] = (),
         timing: ApiTiming | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self.problems = Problems()
         self._connection = connection
         self._store = store
-        self._kinds = tuple(kinds)
+        self._scopes = tuple(
+            _Scope(cls, each) for cls in kinds for each in (namespaces if namespaces and cls.NAMESPACED else ("",))
+        )
         self._pods_of_node = pods_of_node
         self._timing = timing or ApiTiming()
-        self._unlisted = {cls.KIND for cls in self._kinds}
-        self._unanswered: set[str] = set()
+        self._unlisted = set(self._scopes)
+        self._unanswered: set[_Scope] = set()
 
     async def run(self) -> None:
         """Follow all kinds until cancelled. Never raises because of the API server: it is tried again for ever."""
         try:
             async with asyncio.TaskGroup() as group:
-                for cls in self._kinds:
-                    group.create_task(self._follow(cls), name=f"follow {cls.KIND}")
+                for scope in self._scopes:
+                    group.create_task(self._follow(scope), name=f"follow {scope.kind}")
         finally:
             await self._connection.close()
 
-    async def _follow(self, cls: type[Object]) -> None:
+    async def _follow(self, scope: _Scope) -> None:
         failures = 0
         version: str | None = None  # None: list first
         while True:
             began = time.monotonic()
             try:
                 if version is None:
-                    version = await self._list(cls)
+                    version = await self._list(scope)
                     failures = 0
-                version, moved = await self._watch(cls, version)
+                version, moved = await self._watch(scope, version)
                 # A server that ends each watch at once must not be asked in a tight loop.
                 failures = 0 if moved or time.monotonic() - began > self._timing.retry_seconds else failures + 1
             except _Gone:
-                log.info("%s: the version we have is too old; listing again", cls.KIND)
+                log.info("%s: the version we have is too old; listing again", scope.kind)
                 version = None
                 failures += 1  # forgotten once the list is there
             except (ApiFailed, BadWire) as error:
                 failures += 1
-                self._failed(cls, error, failures)
+                self._failed(scope, error, failures)
             if failures:
                 await asyncio.sleep(self._pause(failures))
 
@@ -112,13 +131,13 @@ class ApiServer:
 
     # -- list
 
-    async def _list(self, cls: type[Object]) -> str:
+    async def _list(self, scope: _Scope) -> str:
         """Make the store equal to what the server has; return the version of it."""
-        query = {"limit": str(self._timing.page_objects), **self._selector(cls)}
+        query = {"limit": str(self._timing.page_objects), **self._selector(scope)}
         found: list[Object | Bad] = []
         while True:
             try:
-                page = read_page(cls, await self._connection.get(path_of(cls), query))
+                page = read_page(scope.cls, await self._connection.get(scope.path, query))
             except ApiFailed as error:
                 if error.status == GONE:  # the token for the next part is older than what the server remembers
                     raise _Gone from None
@@ -127,26 +146,26 @@ class ApiServer:
             if not page.more:
                 break
             query["continue"] = page.more
-        self._replace(cls, found)
-        self._answered(cls)
-        self._unlisted.discard(cls.KIND)
-        log.debug("%s: %d objects listed at version %s", cls.KIND, len(found), page.version)
+        self._replace(scope, found)
+        self._answered(scope)
+        self._unlisted.discard(scope)
+        log.debug("%s: %d objects listed at version %s", scope.kind, len(found), page.version)
         if not self._unlisted and not self.synced.is_set():
             log.info("all objects have been listed")
             self.synced.set()
         return page.version
 
-    def _replace(self, cls: type[Object], found: Sequence[Object | Bad]) -> None:
+    def _replace(self, scope: _Scope, found: Sequence[Object | Bad]) -> None:
         there = {each.key for each in found}
-        for key in self._store.keys(cls.KIND):
-            if key not in there:
+        for key in self._store.keys(scope.kind):
+            if key not in there and scope.namespace in ("", key.namespace):
                 self.problems.replace(key, ())
         now: list[Object] = []
         for each in found:
             good = self._judged(each)
             if good is not None:
                 now.append(good)
-        self._store.replace_kind(cls, now)
+        self._store.replace_kind(scope.cls, now, namespace=scope.namespace)
 
     def _judged(self, found: Object | Bad) -> Object | None:
         """The object, or for a bad one its last good version, if there was one."""
@@ -161,24 +180,24 @@ class ApiServer:
 
     # -- watch
 
-    async def _watch(self, cls: type[Object], version: str) -> tuple[str, bool]:
+    async def _watch(self, scope: _Scope, version: str) -> tuple[str, bool]:
         """Follow changes until the server ends the watch; return the version reached, and whether anything came."""
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(round(random.uniform(1, 2) * self._timing.watch_seconds)),
-            **self._selector(cls),
+            **self._selector(scope),
         }
         lines = Lines()
         opened = moved = False
         try:
-            async with self._connection.stream(path_of(cls), query, self._timing.idle_seconds) as pieces:
-                self._answered(cls)
+            async with self._connection.stream(scope.path, query, self._timing.idle_seconds) as pieces:
+                self._answered(scope)
                 opened = True
                 async for piece in pieces:
                     for line in lines.feed(piece):
-                        version = self._apply(cls, line) or version
+                        version = self._apply(scope, line) or version
                         moved = True
         except ApiFailed as error:
             if error.status == GONE:
@@ -186,12 +205,12 @@ class ApiServer:
             if error.status or not opened:
                 raise
             # Cut, or silent for too long: nothing is wrong before the next try fails.
-            log.debug("%s: the watch was cut: %s", cls.KIND, error)
+            log.debug("%s: the watch was cut: %s", scope.kind, error)
         return version, moved
 
-    def _apply(self, cls: type[Object], line: bytes) -> str:
+    def _apply(self, scope: _Scope, line: bytes) -> str:
         """Bring one event into the store; return its version. Raises _Gone, ApiFailed, BadWire."""
-        event = read_event(cls, line)
+        event = read_event(scope.cls, line)
         if isinstance(event, Changed):
             good = self._judged(event.found)
             if good is not None:
@@ -209,35 +228,35 @@ class ApiServer:
 
     # -- both
 
-    def _selector(self, cls: type[Object]) -> dict[str, str]:
-        if cls is Pod and self._pods_of_node is not None:
+    def _selector(self, scope: _Scope) -> dict[str, str]:
+        if scope.cls is Pod and self._pods_of_node is not None:
             return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
         return {}
 
-    def _answered(self, cls: type[Object]) -> None:
-        self.problems.replace(("kind", cls.KIND), ())
+    def _answered(self, scope: _Scope) -> None:
+        self.problems.replace(("kind", *scope), ())
         if self._unanswered:
-            self._unanswered.discard(cls.KIND)
+            self._unanswered.discard(scope)
             if not self._unanswered:
                 self.problems.replace("server", ())
                 log.info("the API server answers again")
 
-    def _failed(self, cls: type[Object], error: ApiFailed | BadWire, failures: int) -> None:
-        plural = path_of(cls).rpartition("/")[2]
+    def _failed(self, scope: _Scope, error: ApiFailed | BadWire, failures: int) -> None:
+        plural = scope.path.rpartition("/")[2]
         log.debug("%s: try %d failed: %s", plural, failures, error)
         if isinstance(error, ApiFailed) and not error.status:
             # One Problem for the server, not one for each kind.
             if not self._unanswered:
                 advice = "it is tried again, and what was known stays in use; see that it runs and can be reached"
                 self._complain("server", Problem("API server", "", f"does not answer: {error}", advice))
-            self._unanswered.add(cls.KIND)
+            self._unanswered.add(scope)
             return
         advice = "it is tried again, and what was known stays in use"
         if isinstance(error, ApiFailed) and error.status == 401:
             advice = "renew our credentials: the token or certificate is not accepted"
         elif isinstance(error, ApiFailed) and error.status == 403:
             advice = f"bind our account to a ClusterRole that may list and watch {plural}"
-        self._complain(("kind", cls.KIND), Problem("API server", plural, str(error), advice))
+        self._complain(("kind", *scope), Problem("API server", plural, str(error), advice))
 
     def _complain(self, origin: object, problem: Problem) -> None:
         for new in self.problems.replace(origin, [problem]):

@@ -69,11 +69,13 @@ def open_source(
     *,
     kinds: Sequence[type[Object]] = tuple(KINDS.values()),
     pods_of_node: str | None = None,
+    namespaces: Sequence[str] = (),
 ) -> Opened:
     """Open what the flags name; nothing is read or connected to before `source.run()`.
 
     kinds: what to list and watch at an API server; a folder gives whatever is in it.
     pods_of_node: with an API server, only Pods on this node.
+    namespaces: with an API server, only what is in these; () for all.
     Raises click.UsageError (exit 2) for wrong flags, click.ClickException (exit 1) for what cannot be read.
     """
     if manifests is not None and kubeconfig is not None:
@@ -86,11 +88,16 @@ def open_source(
         except FolderUnreadable as error:
             raise click.UsageError(f"-f {error}") from None
         return Opened(store, folder, FolderStatus(manifests))
-    return _open_api(store, kubeconfig, kinds, pods_of_node)
+    return _open_api(store, kubeconfig, kinds, pods_of_node, namespaces=namespaces)
 
 
 def _open_api(
-    store: ObjectStore, kubeconfig: Path | None, kinds: Sequence[type[Object]], pods_of_node: str | None
+    store: ObjectStore,
+    kubeconfig: Path | None,
+    kinds: Sequence[type[Object]],
+    pods_of_node: str | None,
+    *,
+    namespaces: Sequence[str],
 ) -> Opened:
     # Importing the Kubernetes client takes 0.4 s: only who uses it pays.
     from lb.cluster.api import ApiServer
@@ -106,5 +113,5 @@ def _open_api(
             f"no source of objects: {error}. Give -f DIR (a folder of manifests) or --kubeconfig FILE, "
             "or run in a pod with a service account"
         ) from None
-    source = ApiServer(connection, store, kinds, pods_of_node=pods_of_node)
+    source = ApiServer(connection, store, kinds, pods_of_node=pods_of_node, namespaces=namespaces)
     return Opened(store, source, ApiStatus(connection), connection)

@@ -104,11 +104,14 @@ class ObjectStore:
         self._mark(key, before, None)
         return True
 
-    def replace_kind(self, cls: type[Object], now: Iterable[Object]) -> None:
-        """Make `now` all there is of a kind: what a full list says. Only differences are marked dirty."""
+    def replace_kind(self, cls: type[Object], now: Iterable[Object], *, namespace: str = "") -> None:
+        """Make `now` all there is of a kind, in one namespace or in all: what a full list says.
+
+        Only differences are marked dirty.
+        """
         wanted = {found.key: found for found in now}
         for key in self.keys(cls.KIND):
-            if key not in wanted:
+            if key not in wanted and namespace in ("", key.namespace):
                 self.remove(key)
         for found in wanted.values():
             self.put(found)

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingress.routes.classes import STANDALONE
+from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import RoutingTable
 from ingress.routes.model import Defaults, Route, split_key
-from lb.cluster.objects import Ingress, Key, Object, Service
+from ingress.routes.selectors import read_selector
+from lb.cluster.objects import Ingress, IngressClass, IngressClassSpec, Key, Metadata, Namespace, Object, Service
 from tests.ingress.certificates import tls_secret
 from tests.ingress.state import ingress, service, store_of, table_of
 
@@ -335,3 +336,76 @@ def test_86_filters_for_tls_are_for_hosts_that_have_it_whoever_brings_it(monkeyp
         HOST: {(line,)},
         "b.example": {()},
     }
+
+
+# --- what flags say ----------------------------------------------------------------------------------------------
+
+
+def with_defaults(*found: Object, selection: Selection = STANDALONE, **defaults: Any) -> RoutingTable:
+    table = RoutingTable(store_of(*found), selection, defaults=Defaults(**defaults))
+    table.update(None)
+    return table
+
+
+def test_148_the_default_certificate_is_a_secrets_while_that_is_there() -> None:
+    secret = tls_secret("fallback", "*.example")
+    table = with_defaults(ingress("one", default="x"), *SERVICES, certificate=("shop", "fallback"))
+    assert table.certificates == {}
+    assert "it is no default certificate: it does not exist" in reasons(table)[0]
+    table.store.put(secret)
+    assert list(table.update([secret.key]).certificates) == [""]
+    assert table.certificates[""].secret == "shop/fallback"
+    assert reasons(table) == []
+    table.store.remove(secret.key)
+    assert table.update([secret.key]).certificates == {"": None}
+
+
+def test_passthrough_needs_its_flag() -> None:
+    table = with_defaults(wishing_ingress("one", {"passthrough": True}), *SERVICES, passthrough=False)
+    assert table.hosts[HOST].passthrough == ""
+    assert "without --enable-ssl-passthrough" in reasons(table)[0]
+
+
+def test_206_services_that_are_names_are_refused_by_flag() -> None:
+    outside = service("x", type="ExternalName", externalName="db.example.com")
+    table = with_defaults(MAIN, *outside, external_names=False)
+    assert "stands for a DNS name" in table.backends["shop/x:80"].wrong
+    assert table.external_names() == set()
+
+
+def test_another_prefix_of_annotations() -> None:
+    found = ingress("one", {HOST: [("/", "Prefix", "x")]}, annotations={"ops.example/wishes": '{"closed": "why"}'})
+    table = with_defaults(found, *SERVICES, prefix="ops.example/")
+    assert filters(only(table)) == {"closed": {"reason": "why"}}
+
+
+def test_248_namespaces_by_their_labels_which_may_come_later() -> None:
+    selection = Selection(classless=True, namespace_labels=read_selector("team=shop"))
+    table = with_defaults(MAIN, *SERVICES, selection=selection)
+    assert table.hosts == {}
+    namespace = Namespace(metadata=Metadata(name="shop", labels={"team": "shop"}))
+    table.store.put(namespace)
+    assert list(table.update([namespace.key]).hosts) == [HOST]
+    table.store.remove(namespace.key)
+    assert table.update([namespace.key]).hosts == {HOST: None}
+
+
+def test_namespaces_by_name() -> None:
+    selection = Selection(classless=True, namespaces=("shop",))
+    elsewhere = ingress("other", {"b.example": [("/", "Prefix", "x")]}, namespace="cart")
+    assert list(with_defaults(MAIN, elsewhere, *SERVICES, selection=selection).hosts) == [HOST]
+
+
+def test_249_no_ingress_for_every_host() -> None:
+    rules: Any = {"": [("/", "Prefix", "x")], "b.example": [("/", "Prefix", "x")]}
+    found = (MAIN, ingress("default", default="x"), ingress("mixed", rules))
+    table = with_defaults(*found, *SERVICES, selection=Selection(classless=True, catch_all=False))
+    assert list(table.hosts) == [HOST]
+
+
+def test_247_classes_by_name() -> None:
+    found = ingress("one", {HOST: [("/", "Prefix", "x")]}, ingressClassName="mine")
+    theirs = IngressClass(metadata=Metadata(name="mine"), spec=IngressClassSpec(controller="example.com/other"))
+    for by_name in (False, True):
+        selection = Selection(annotation_classes=("mine",), by_name=by_name)
+        assert list(with_defaults(found, theirs, *SERVICES, selection=selection).hosts) == [HOST] * by_name
