@@ -38,7 +38,7 @@ async def test_routes_and_problems(tmp_path: Path) -> None:
             },
         ]
         assert len(answer["problems"]) == 2
-        assert {"object", "field", "reason", "advice", "where"} == set(answer["problems"][0])
+        assert {"object", "field", "reason", "advice", "where", "minor"} == set(answer["problems"][0])
         assert (await running.ask_admin("/healthz")).body == b"ok\n"
         assert (await running.ask_admin("/readyz")).body == b"ok\n"
         assert (await running.ask_admin("/nothing")).status == 404
