@@ -16,8 +16,8 @@ import h11
 class Endpoint:
     """An HTTP server that answers every request with JSON: its own name and what it was asked.
 
-    A request's fields "tell-NAME" are fields NAME of its answer; "tell-status" is its status, and "tell-octets" how long
-    its body is instead.
+    A request's fields "tell-NAME" are fields NAME of its answer; "tell-status" is its status, and "tell-octets" how
+    long its body is instead.
     """
 
     name: str
@@ -82,12 +82,12 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoints(*names: str) -> AsyncIterator[list[Endpoint]]:
-    """One listening endpoint for each name, all on loopback."""
+async def endpoints(*names: str, address: str = "127.0.0.1") -> AsyncIterator[list[Endpoint]]:
+    """One listening endpoint for each name."""
     made = [Endpoint(name) for name in names]
     async with contextlib.AsyncExitStack() as stack:
         for each in made:
-            server = await asyncio.start_server(each.serve, "127.0.0.1", 0)
+            server = await asyncio.start_server(each.serve, address, 0)
             stack.push_async_callback(server.wait_closed)
             stack.callback(server.close)
             stack.callback(each.hold.set)
@@ -131,8 +131,10 @@ class Client:
         self.connection = h11.Connection(h11.CLIENT)
 
     @classmethod
-    async def connect(cls, port: int, tls: ssl.SSLContext | None = None, name: str | None = None) -> "Client":
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
+    async def connect(
+        cls, port: int, tls: ssl.SSLContext | None = None, name: str | None = None, *, address: str = "127.0.0.1"
+    ) -> "Client":
+        reader, writer = await asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
         return cls(reader, writer)
 
     async def ask(
