@@ -242,7 +242,10 @@ class Filter(Generic[S]):
         """A response's final head has come, or is about to be made by the proxy. Never waits."""
 
     def response_body(self, request: Request, octets: bytes, last: bool) -> bytes:
-        """A piece of the response's body; return what the client gets for it. Lengths are seen to."""
+        """A piece of an endpoint's body; return what the client gets for it. Lengths are seen to.
+
+        Called with `last` once, perhaps with b"". Not called where there is no body, such as after HEAD.
+        """
         return octets
 
     def finish(self, request: Request, status: int) -> None:

@@ -322,12 +322,14 @@ cdef void packer_free(Exchange* x) noexcept:
 
 cdef bint put_piece(const Packer* q, Buffer* out, const u8* p, int n) noexcept:
     """One chunk of the chunked coding, unless the carrier takes content."""
+    return buffer_add(out, p, n) if q.content else put_chunk(out, p, n)
+
+
+cdef bint put_chunk(Buffer* out, const u8* p, int n) noexcept:
     cdef u8 line[16]
     cdef int i = sizeof(line), left = n
     if n == 0:
         return True
-    if q.content:
-        return buffer_add(out, p, n)
     line[i - 2] = c'\r'
     line[i - 1] = c'\n'
     i -= 2

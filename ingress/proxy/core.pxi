@@ -97,6 +97,7 @@ cdef struct Spool:
     int64_t size             # of the file
     int64_t sent             # of the file
     bint chunked
+    bint late                # its length goes into the head only at its end
 
 cdef enum:
     PARKED = -1              # instead of a status: filters take their time
@@ -166,6 +167,7 @@ cdef struct Exchange:
     u8 upstream_close
     u8 parked                # its filters take their time; octets of the client are kept
     u8 shown                 # its filters have seen the response
+    u8 changing              # its filters get the response's body, and the client what they make of it
     u8 elsewhere             # what goes on is a request of our own, for the response its filters want
 
 cdef struct Endpoint:

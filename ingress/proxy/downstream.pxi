@@ -347,7 +347,8 @@ cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int sta
     if status == 0 and x.asked != NULL:
         status = apply_choices(x, p, h, t)
     if x.request.mode != B_DONE:
-        if (status == 0 and x.options & BUFFER_REQUEST and (h.chunked or h.content_length > n - h.length)
+        if (status == 0 and x.options & BUFFER_REQUEST
+                and (h.chunked or h.content_length > n - h.length or body_asked(x, WANTS_REQUEST_BODY))
                 and not spool_begin(x, h, n > h.length)):
             exchange_gone(x)
             return 0
@@ -367,8 +368,8 @@ cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int sta
             status = 500
         elif x.request.mode != B_DONE:
             return body_n
-        elif not spool_end(x):
-            status = 500
+        else:
+            status = spool_end(x)
     if status:
         reply(x, status)
         return body_n

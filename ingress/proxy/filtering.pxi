@@ -28,6 +28,8 @@ cdef void take_plan(Exchange* x, HostTable table, int route, tuple captures, con
         x.k.counters.no_memory += 1
         return
     hold(&x.asked, r)
+    if plan.wants & WANTS_REQUEST_BODY:
+        x.options |= BUFFER_REQUEST
 
 
 cdef int filters_broken(Core* k, object error) noexcept:
@@ -230,6 +232,92 @@ cdef bint response_dropped(Exchange* x, u8* p, int n, Head* h) noexcept:
     drop_response(x, h, n)
     follow(x, verdict)
     return True
+
+
+# -- bodies
+
+cdef inline bint body_asked(const Exchange* x, int which) noexcept:
+    """Whether filters want to see bodies: WANTS_REQUEST_BODY or WANTS_RESPONSE_BODY."""
+    return x.asked != NULL and (<Request>x.asked).plan.wants & which
+
+
+cdef bytes spooled(Spool* s):
+    """All that has come. Raises OSError when the file cannot be read."""
+    cdef bytes found = (<const char*>s.memory.p + s.memory.start)[:held(&s.memory)]
+    cdef int64_t at = 0
+    cdef list pieces = [found]
+    while at < s.size:
+        piece = os.pread(s.fd, SPOOL_BLOCK_SIZE, at)
+        if not piece:
+            raise OSError("a request's body is shorter than what was written")
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
+
+
+cdef int show_body(Exchange* x) noexcept:
+    """Let the filters see the request's body, and change it: 0, or the status to answer with."""
+    cdef Request r = <Request>x.asked
+    cdef Spool* s = x.spool
+    cdef bytes body
+    try:
+        body = spooled(s)
+        found = r.plan.chain.request_body(r, body)
+        if found is body:
+            return 0
+        if not isinstance(found, bytes):
+            return take_verdict(x, found)
+        body = found
+    except Exception as error:
+        return filters_broken(x.k, error)
+    buffer_free(&s.memory)
+    if s.fd >= 0:
+        close_fd(s.fd)
+        s.fd = -1
+        s.size = 0
+    return 0 if buffer_add(&s.memory, <const u8*><const char*>body, <int>len(body)) else 500
+
+
+cdef inline bint rechunked(const Exchange* x) noexcept nogil:
+    """Whether what filters make of a response's body goes on in the chunked coding."""
+    return x.changing and x.minor and not x.content
+
+
+cdef void change_begin(Exchange* x, const Head* h) noexcept:
+    x.changing = (not x.is_head and h.status != 101 and h.status != 204 and h.status != 304 and h.content_length != 0
+                  and body_asked(x, WANTS_RESPONSE_BODY))
+
+
+cdef void changed_send(Exchange* x, const u8* head, int head_n, u8* p, int n, bint surplus) noexcept:
+    """Content to the client as its filters make it, after the head if there is one."""
+    cdef Request r = <Request>x.asked
+    cdef bint well, ended = x.response.mode == B_DONE
+    cdef bytes made = b""
+    cdef Buffer out
+    if n or ended:
+        try:
+            made = r.plan.chain.response_body(r, (<const char*>p)[:n], ended)
+        except Exception as error:
+            filters_broken(x.k, error)
+            exchange_cut(x)
+            return
+    if x.packer != NULL:
+        packed_send(x, head, head_n, <u8*><char*>made, <int>len(made), surplus)
+        return
+    memset(&out, 0, sizeof(Buffer))
+    well = buffer_add(&out, head, head_n)
+    if rechunked(x):
+        well = well and put_chunk(&out, <const u8*><const char*>made, <int>len(made))
+        if ended:
+            well = well and buffer_add(&out, <const u8*>b"0\r\n\r\n", 5)
+    else:
+        well = well and buffer_add(&out, <const u8*><const char*>made, <int>len(made))
+    if well:
+        response_send(x, out.p, held(&out), held(&out) - head_n, surplus)
+    else:
+        x.k.counters.no_memory += 1
+        exchange_cut(x)
+    buffer_free(&out)
 
 
 # -- answers of our own, where a route changes what clients get

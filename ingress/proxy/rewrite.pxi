@@ -85,6 +85,7 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
     cdef bint said = drop_forwarding(h)
     cdef int i
     cdef int begun = w.n
+    cdef bint late = x.spooling and x.spool.late
     put_request_line(w, x, b, h, t)
     if t.absolute or h.host.at < 0:
         for i in range(h.field_n):
@@ -92,11 +93,13 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
                 h.field[i].drop = True
         put_line(w, b"Host: ", b, t.authority)
     put_kept(w, b, h)
-    if h.content_length >= 0:
+    if late:
+        pass
+    elif h.content_length >= 0:
         put_text(w, b"Content-Length: ")
         put_number(w, h.content_length)
         put_text(w, b"\r\n")
-    elif h.chunked and not x.spooling:
+    elif h.chunked:
         put_text(w, b"Transfer-Encoding: chunked\r\n")
     if x.upgrade:
         put_text(w, b"Connection: Upgrade\r\n")
@@ -116,7 +119,7 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
             x.log.id_n = RANDOM_ID
             memcpy(x.log.id, w.p + w.n - RANDOM_ID, RANDOM_ID)
         put_text(w, b"\r\n")
-    if not (x.spooling and h.chunked):    # else its length follows, once it is known
+    if not late:    # else its length follows, once it is known
         put_text(w, b"\r\n")
     if x.request_edits != NULL:
         edit_lines(w, begun, <Edits>x.request_edits)
@@ -213,7 +216,7 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Content-Length: ")
             put_number(w, h.content_length)
             put_text(w, b"\r\n")
-        elif not x.content and (x.packer != NULL or (h.chunked and not x.decode)):
+        elif not x.content and (x.packer != NULL or rechunked(x) or (h.chunked and not x.decode)):
             put_text(w, b"Transfer-Encoding: chunked\r\n")
         if x.vary or x.packer != NULL:
             put_packed(w, x, b)

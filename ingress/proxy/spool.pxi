@@ -21,6 +21,7 @@ cdef bint spool_begin(Exchange* x, Head* h, bint something_came) noexcept:
         return False
     x.spool.fd = -1
     x.spool.chunked = h.chunked
+    x.spool.late = h.chunked or body_asked(x, WANTS_REQUEST_BODY)
     x.spooling = True
     if h.expect_continue:
         for i in range(h.field_n):
@@ -64,19 +65,23 @@ cdef bint spool_add(Exchange* x, const u8* p, int n) noexcept:
     return True
 
 
-cdef bint spool_end(Exchange* x) noexcept:
-    """The body is whole: its length goes into the head, what is in memory after it. False without memory."""
+cdef int spool_end(Exchange* x) noexcept:
+    """The body is whole: its length goes into the head, what is in memory after it. 0, or the status to answer with."""
     cdef Spool* s = x.spool
-    cdef int n = held(&s.memory)
-    cdef u8* grown = <u8*>realloc(x.head, x.head_n + n + 64)
+    cdef int n, status = show_body(x) if body_asked(x, WANTS_REQUEST_BODY) else 0
+    cdef u8* grown
     cdef Writer w
+    if status:
+        return status
+    n = held(&s.memory)
+    grown = <u8*>realloc(x.head, x.head_n + n + 64)
     if grown == NULL:
         x.k.counters.no_memory += 1
-        return False
+        return 500
     x.head = grown
     w = writer(grown, x.head_n + n + 64)
     w.n = x.head_n
-    if s.chunked:
+    if s.late:
         put_text(&w, b"Content-Length: ")
         put_number(&w, n + s.size)
         put_text(&w, b"\r\n\r\n")
@@ -86,7 +91,7 @@ cdef bint spool_end(Exchange* x) noexcept:
     x.spooling = False
     x.whole = True
     x.keep_head = x.repeatable
-    return True
+    return 0
 
 
 cdef void spool_body(Exchange* x, u8* p, int n) noexcept:
@@ -107,10 +112,12 @@ cdef void spool_body(Exchange* x, u8* p, int n) noexcept:
         return
     if x.request.mode != B_DONE:
         carrier_settle(x)
-    elif spool_end(x):
-        exchange_connect(x, 502)
+        return
+    status = spool_end(x)
+    if status:
+        reply(x, status)
     else:
-        reply(x, 500)
+        exchange_connect(x, 502)
 
 
 cdef inline bint spool_left(const Exchange* x) noexcept nogil:

@@ -70,7 +70,7 @@ cdef void upstream_readable(Conn* u) noexcept:
     cdef Exchange* x = u.x
     cdef int room = u.k.o.read_bytes
     cdef Py_ssize_t n
-    if x != NULL and x.packer != NULL:
+    if x != NULL and (x.packer != NULL or x.changing):
         room = min(room, PACKED_READ)
     n = conn_read(u, READ, room)
     if n == GOT_NOTHING:
@@ -109,7 +109,9 @@ cdef void upstream_eof(Conn* u, bint orderly) noexcept:
     elif orderly and x.response.mode == B_UNTIL_CLOSE:
         x.response.mode = B_DONE
         x.upstream_close = True
-        if x.packer != NULL:
+        if x.changing:
+            changed_send(x, NULL, 0, NULL, 0, False)
+        elif x.packer != NULL:
             packed_send(x, NULL, 0, NULL, 0, False)
         else:
             exchange_done(x, False)
@@ -217,7 +219,9 @@ cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     """How long the response is (RFC 9112, 6.3), and whether either connection outlives it."""
     if x.options & COMPRESS:
         compress_begin(x, b, h)
-    x.decode = h.chunked and (x.minor == 0 or x.packer != NULL or x.content)
+    if x.asked != NULL:
+        change_begin(x, h)
+    x.decode = h.chunked and (x.minor == 0 or x.packer != NULL or x.changing or x.content)
     if h.status == 101:
         x.response.mode = B_TUNNEL
         x.request.mode = B_TUNNEL
@@ -231,7 +235,8 @@ cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     else:
         x.response.mode = B_UNTIL_CLOSE
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
-    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL) or carrier_ending(x)
+    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL and not rechunked(x))
+            or (x.changing and x.minor == 0) or carrier_ending(x)
             or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
         carrier_last(x, LINGER if x.request.mode != B_DONE else CLOSE)
 
@@ -255,7 +260,7 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     if x.response_edits != NULL:
         mark_edits(<Edits>x.response_edits, p, h)
     response_frame(x, p, h)
-    if x.packer != NULL:
+    if x.packer != NULL or x.changing:
         h.content_length = -1
     if h.status == 204:
         h.content_length = -1     # RFC 9110, 8.6
@@ -274,7 +279,9 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
     x.responding = True
     if x.rate and x.response.mode != B_TUNNEL:
         carrier_pace(x)
-    if x.packer != NULL:
+    if x.changing:
+        changed_send(x, w.p, w.n, body, body_n, used < n)
+    elif x.packer != NULL:
         packed_send(x, w.p, w.n, body, body_n, used < n)
     elif headroom:
         out = body - w.n
@@ -295,6 +302,9 @@ cdef void response_body(Exchange* x, u8* p, int n) noexcept:
     cdef int used = body_feed(&x.response, p, n, p if x.decode else NULL, &body_n)
     if used < 0:
         bad_response(x.up)
+        return
+    if x.changing:
+        changed_send(x, NULL, 0, p, body_n if x.decode else used, used < n)
         return
     if x.packer != NULL:
         packed_send(x, NULL, 0, p, body_n if x.decode else used, used < n)
