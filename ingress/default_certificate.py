@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from ingress.routes.model import EVERY_HOST, Certificate
 
-NAME = "causeway.invalid"
+NAME = "ingress.local"
+"""This and the subject are ingress-nginx's, by which people tell it."""
 VALID_DAYS = 365
 
 
@@ -18,8 +19,8 @@ def make_default_certificate() -> Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
-            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Causeway"),
-            x509.NameAttribute(x509.NameOID.COMMON_NAME, "Causeway default certificate"),
+            x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, "Acme Co"),
+            x509.NameAttribute(x509.NameOID.COMMON_NAME, "Kubernetes Ingress Controller Fake Certificate"),
         ]
     )
     now = datetime.datetime.now(datetime.UTC)

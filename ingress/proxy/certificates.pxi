@@ -116,15 +116,18 @@ cdef int choose_certificate(SSL* ssl, int* alert, void* argument) noexcept:
     cdef int n = 0
     cdef Context context
     cdef HostAuth auth
+    cdef Conn* c = <Conn*>SSL_get_app_data(ssl)
     if SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &extension_n) == 1:
         n = server_name(extension, <int>extension_n, name)
     context = certificates.find((<const char*>name)[:n])
+    if context is not None and certificates.settings.tls_reject_unknown and c != NULL and not knows(c.k, name, n):
+        context = None
     if context is None:
         alert[0] = SSL_AD_UNRECOGNIZED_NAME
         return SSL_CLIENT_HELLO_ERROR
     SSL_set_SSL_CTX(ssl, context.ctx)
-    if certificates.auths:
-        auth = certificates.auth_of((<const char*>name)[:n])
+    if certificates.auths and c != NULL:
+        auth = auth_of(c.k, (<const char*>name)[:n])
         if auth is not None:
             ask_certificate(ssl, auth)
     return SSL_CLIENT_HELLO_SUCCESS
@@ -137,10 +140,24 @@ cdef int acknowledge_name(SSL* ssl, int* alert, void* _) noexcept nogil:
 
 cdef object by_name(dict table, bytes host):
     """The entry of a host in lower case: exact, wildcard of one label, ""; else None."""
+    found = named(table, host)
+    return table.get(b"") if found is None else found
+
+
+cdef object named(dict table, bytes host):
+    """The entry of a host in lower case: exact, wildcard of one label; else None."""
     found = table.get(host) if host else None
     if found is None and b"." in host:
         found = table.get(b"*." + host.split(b".", 1)[1])
-    return table.get(b"") if found is None else found
+    return found
+
+
+cdef bint knows(Core* k, const u8* name, int n):
+    """Whether a server name has a certificate or routes, and not only those of every other name."""
+    cdef Engine engine = <Engine>k.engine
+    table = engine.routes.find(name, n)
+    return ((table is not None and table is not engine.routes.other)
+            or named((<Certificates>k.certificates).by_host, (<const char*>name)[:n]) is not None)
 
 
 cdef class Certificates:
@@ -166,9 +183,6 @@ cdef class Certificates:
 
     cdef Context find(self, bytes name):
         return by_name(self.by_host, name)
-
-    cdef HostAuth auth_of(self, bytes name):
-        return by_name(self.auths, name)
 
     cdef void put(self, str host, bytes certificate_pem, bytes key_pem) except *:
         cdef Context context = Context(self.settings)

@@ -132,12 +132,25 @@ cdef void auth_end(Conn* c) noexcept:
     c.peer.auth = NULL
 
 
+cdef HostAuth auth_of(Core* k, bytes name):
+    """What the host of a name in lower case asks for. Where it has routes of its own, nobody else's counts."""
+    cdef RouteTable routes = (<Engine>k.engine).routes
+    cdef dict auths = (<Certificates>k.certificates).auths
+    cdef bytes domain = name.partition(b".")[2]
+    found = auths.get(name) if name else None
+    if found is None and name not in routes.exact and domain:
+        found = auths.get(b"*." + domain)
+    if found is None and name not in routes.exact and domain not in routes.wildcard:
+        found = auths.get(b"")
+    return found
+
+
 cdef int auth_status(Exchange* x, const u8* p, const Target* t) noexcept:
     """0 if the request's host has from its client what it asks for, else the status to answer with."""
     cdef u8 name[HOST_MAX + 1]
     cdef ClientAuth* auth = x.peer.auth
     cdef int n = lookup_host(p, <Target*>t, name)
-    cdef HostAuth wanted = (<Certificates>x.k.certificates).auth_of((<const char*>name)[:n])
+    cdef HostAuth wanted = auth_of(x.k, (<const char*>name)[:n])
     if wanted is None:
         return 0
     if auth == NULL or (<HostAuth>auth.owner).id != wanted.id:

@@ -275,6 +275,7 @@ class Settings:
     # TLS to clients.
     tls_protocols: tuple[str, ...] = ("TLSv1.2", "TLSv1.3")
     tls_ciphers: str = ""  # OpenSSL's names, for TLS 1.2; "" is Mozilla's intermediate list
+    tls_reject_unknown: bool = False  # no handshake for server names that have neither certificate nor routes
     tls_session_tickets: bool = True
     tls_session_seconds: float = 7200.0  # a session is not resumed when it is older
     passthrough_idle_seconds: float = 600.0  # a connection handed through, without an octet either way

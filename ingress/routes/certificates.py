@@ -34,6 +34,22 @@ def read_pair(secret: Secret) -> tuple[bytes, bytes]:
     return chain_pem, key_pem
 
 
+def check_host(chain_pem: bytes, host: str) -> None:
+    """Raises BadSecret unless the certificate is for that host, be it by its CN, as with ingress-nginx."""
+    if host == EVERY_HOST:
+        return
+    first = x509.load_pem_x509_certificates(chain_pem)[0]
+    named = {str(each.value).lower() for each in first.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)}
+    try:
+        alternatives = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        pass
+    else:
+        named |= {each.lower() for each in alternatives.get_values_for_type(x509.DNSName)}
+    if not {host, "*." + host.partition(".")[2]} & named:
+        raise BadSecret(f"its certificate is for {', '.join(sorted(named)) or 'nobody'}, not for {host}")
+
+
 def compile_certificate(
     host: str, owners: Sequence[Claims], store: ObjectStore
 ) -> tuple[Certificate | None, list[Problem]]:
@@ -56,7 +72,9 @@ def compile_certificate(
             problems.append(Problem(title, claim.field, reason, "create it, type kubernetes.io/tls"))
             continue
         try:
-            chosen = Certificate(host, secret, *read_pair(found))
+            pair = read_pair(found)
+            check_host(pair[0], host)
+            chosen = Certificate(host, secret, *pair)
         except BadSecret as error:
             reason = f"Secret {secret} cannot be used: {error}"
             advice = f"kubectl -n {owner.namespace} create secret tls {claim.secret} --cert=FILE --key=FILE"

@@ -64,6 +64,7 @@ _SETTINGS: dict[str, _Key] = {
     "proxy-protocol-header-timeout": _Key(_TIMES, "proxy_header_seconds"),
     "ssl-protocols": _Key(protocols, "tls_protocols"),
     "ssl-ciphers": _Key(text(r"[-+!:@=A-Za-z0-9_]+"), "tls_ciphers"),
+    "ssl-reject-handshake": _Key(flag, "tls_reject_unknown"),
     "ssl-session-tickets": _Key(flag, "tls_session_tickets"),
     "ssl-session-timeout": _Key(_TIMES, "tls_session_seconds"),
     "gzip-level": _Key(number(1, 9), "gzip_level"),
@@ -97,7 +98,7 @@ _BEHIND: dict[str, _Key] = {
     for parse, listed in {
         flag: """ssl-redirect force-ssl-redirect hsts hsts-include-subdomains hsts-preload disable-access-log
             service-upstream allow-backend-server-header
-            enable-access-log-for-default-backend ssl-reject-handshake proxy-add-original-uri-header relative-redirects
+            enable-access-log-for-default-backend proxy-add-original-uri-header relative-redirects
             use-port-in-redirects preserve-trailing-slash allow-cross-namespace-resources proxy-ssl-location-only
             allow-snippet-annotations strict-validate-path-type global-auth-always-set-cookie generate-request-id
             enable-opentelemetry opentelemetry-trust-incoming-span enable-underscores-in-headers

@@ -7,7 +7,7 @@ import urllib.parse
 
 import pytest
 
-from ingress.proxy import ClientAuth
+from ingress.proxy import ClientAuth, RouteSpec
 from tests.ingress.proxy.rig import Rig, read_response, request
 from tests.ingress.proxy.test_tls import client, open_tls, secure
 from tests.ingress.proxy.tls_peers import Authority, Pair, load
@@ -121,6 +121,20 @@ async def test_another_names_connection_is_misdirected() -> None:
         writer.write(request("/"))
         assert (await read_response(reader))[0].startswith(b"HTTP/1.1 400")
         writer.close()
+
+
+async def test_hosts_with_routes_of_their_own_say_for_themselves() -> None:
+    async with secure() as (r, port):
+        r.engine.set_client_auth("", ClientAuth(ca_pem=OURS.pem))
+        assert (await ask(port, None)).startswith(b"HTTP/1.1 400")
+        r.engine.set_host("*.example", [RouteSpec("/", False, "backend", 1)])
+        assert (await ask(port, None)).startswith(b"HTTP/1.1 200")
+        r.engine.set_client_auth("*.example", ClientAuth(ca_pem=OURS.pem))
+        assert (await ask(port, None)).startswith(b"HTTP/1.1 400")
+        r.engine.set_host("shop.example", [RouteSpec("/", False, "backend", 1)])
+        assert (await ask(port, None)).startswith(b"HTTP/1.1 200")
+        r.engine.set_client_auth("shop.example", ClientAuth(ca_pem=OURS.pem))
+        assert (await ask(port, None)).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

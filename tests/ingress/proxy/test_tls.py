@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ingress.proxy import Engine, Settings
+from ingress.proxy import Engine, RouteSpec, Settings
 from ingress.proxy.engine import TICKET_KEY_OCTETS
 from tests.ingress.proxy.rig import Request, Rig, Script, echo, read_response, request, rig
 
@@ -225,6 +225,19 @@ async def test_certificates_by_name() -> None:
         assert await served_name(port, None) == "default.example"
         r.engine.remove_certificate("shop.example")
         assert await served_name(port, "shop.example") == "default.example"
+
+
+async def test_names_that_nothing_is_known_of_may_be_refused() -> None:
+    async with secure(settings=Settings(tls_reject_unknown=True)) as (r, port):
+        r.engine.set_certificate("a.example", *certificate("a.example"))
+        for host in ("routed.example", "*.wild.example"):
+            r.engine.set_host(host, [RouteSpec("/", False, "backend", 1)])
+        assert await served_name(port, "a.example") == "a.example"
+        for name in ("routed.example", "x.wild.example"):
+            assert await served_name(port, name) == "default.example"
+        for unknown in ("other.example", "x.y.wild.example", None):
+            with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
+                await open_tls(port, unknown)
 
 
 async def test_a_swap_drops_no_connection() -> None:

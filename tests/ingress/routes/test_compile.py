@@ -251,7 +251,7 @@ def test_a_class_that_is_not_in_the_folder_is_a_problem() -> None:
 def test_certificates_by_host() -> None:
     rules = {"a.example": [("/", "Prefix", "x")], "b.example": [("/", "Prefix", "x")]}
     tls = [{"hosts": ["a.example"], "secretName": "one"}, {"hosts": ["*.c.example", "b.example"], "secretName": "two"}]
-    one, two = tls_secret("one", "a.example"), tls_secret("two", "b.example")
+    one, two = tls_secret("one", "a.example"), tls_secret("two", "b.example", "*.c.example")
     table = table_of(ingress("web", rules, tls=tls), one, two, *service("x"))
     assert {host: found.secret for host, found in table.certificates.items()} == {
         "a.example": "shop/one",
@@ -259,7 +259,7 @@ def test_certificates_by_host() -> None:
         "*.c.example": "shop/two",
     }
     assert not problems(table)
-    table.store.put(tls_secret("two", "b.example"))
+    table.store.put(tls_secret("two", "b.example", "*.c.example"))
     changes = table.update([two.key])
     assert (sorted(changes.certificates), changes.hosts) == (["*.c.example", "b.example"], {})
 
