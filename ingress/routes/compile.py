@@ -118,7 +118,9 @@ class _Update:
 
     def _dirty(self, key: Key) -> None:
         owner = (key.namespace, key.name)
-        self.ingresses.update(dict.fromkeys(self.table._referrers.get(key, ())))
+        if key in self.table._referrers:
+            self.ingresses.update(dict.fromkeys(self.table._referrers[key]))
+            self.table._treatments.forget(key)
         if owner in (self.table.defaults.backend, self.table.defaults.config_map):
             self.defaults_too = True
         if owner == self.table.defaults.certificate:

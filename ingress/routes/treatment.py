@@ -8,7 +8,7 @@ import msgspec
 
 from ingress.filters import FILTERS
 from ingress.filters.closed import ClosedSpecification
-from ingress.routes.annotations import Find, read_annotations
+from ingress.routes.annotations import Find, Idle, read_annotations
 from ingress.routes.annotations.reader import PREFIXES
 from ingress.routes.annotations.wishes import Wishes
 from ingress.routes.model import VARIANT_MARK, FilterLine, Variant
@@ -55,6 +55,7 @@ class Treatments:
         self.default_backend = default_backend
         self._find = find
         self._prefixes = prefixes
+        self._idle = Idle(config, find, default_backend)
         self._plain: dict[tuple[bool, bool], Treatment] = {}
         """By whether there is TLS, and whether ingress-nginx is followed: groups look at nothing else of such."""
 
@@ -69,6 +70,11 @@ class Treatments:
             found = self._plain[kind] = msgspec.structs.replace(self._read(ingress, compat, strict), problems=())
         return found
 
+    def forget(self, key: Key) -> None:
+        """An object has changed: forget what all Ingresses share of it."""
+        if self._idle.forget(key):
+            self._plain.clear()
+
     def _read(self, ingress: Ingress, compat: bool, strict: bool) -> Treatment:
         wishes, problems, references = read_annotations(
             ingress,
@@ -77,14 +83,16 @@ class Treatments:
             prefixes=self._prefixes,
             compat=compat,
             default_backend=self.default_backend,
+            idle=self._idle,
         )
         wishes.strict = strict
         if wishes.closed:
             wishes.filters["closed"] = ClosedSpecification(wishes.closed)
+        lines = filter_lines(wishes.filters)
         return Treatment(
             wishes,
-            filter_lines(wishes.filters),
-            filter_lines({**wishes.filters, **wishes.tls_filters}),
+            lines,
+            filter_lines({**wishes.filters, **wishes.tls_filters}) if wishes.tls_filters else lines,
             tuple(sorted(wishes.options.items())),
             tuple(sorted(wishes.backends)),
             variant_of(wishes.backend, cluster_ip=wishes.service_upstream),

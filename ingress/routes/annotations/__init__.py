@@ -35,6 +35,7 @@ from ingress.routes.annotations import (
     upstream,
     upstream_tls,
 )
+from ingress.routes.annotations.idle import Idle
 from ingress.routes.annotations.reader import PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 from lb.cluster.objects import Ingress, Key
@@ -65,8 +66,10 @@ GROUPS: tuple[ModuleType, ...] = (
 """In the order of reading: of two that fill in the same, the later one counts."""
 KNOWN: frozenset[str] = frozenset({"strict"}.union(*(group.NAMES for group in GROUPS)))
 """Every annotation there is; "strict" is read with the class."""
+RISKS: dict[str, Risk] = {name: risk for group in GROUPS if group is not refused for name, risk in group.NAMES.items()}
+"""What has no effect has no risk."""
 
-__all__ = ["GROUPS", "KNOWN", "PREFIXES", "Find", "Reader", "Risk", "Wishes", "read_annotations"]
+__all__ = ["GROUPS", "KNOWN", "PREFIXES", "Find", "Idle", "Reader", "Risk", "Wishes", "read_annotations"]
 
 
 def read_annotations(
@@ -77,19 +80,21 @@ def read_annotations(
     prefixes: tuple[str, ...] = PREFIXES,
     compat: bool = True,
     default_backend: str = "",
+    idle: Idle | None = None,
 ) -> tuple[Wishes, list[Problem], set[Key]]:
-    """What the annotations ask for, what is wrong with them, and the objects they refer to."""
+    """What the annotations ask for, what is wrong with them, and the objects they refer to.
+
+    idle: of the same ConfigMap, saves the time of groups that have nothing to read.
+    """
     reader = Reader(ingress, config, find, prefixes=prefixes, compat=compat, default_backend=default_backend)
     wishes = Wishes()
-    for group in GROUPS:
-        group.read(reader, wishes)
-    wishes.refused = wishes.refused or guard.refusal(reader, _risks())
+    if idle is not None:
+        idle.read(GROUPS, reader, wishes)
+    else:
+        for group in GROUPS:
+            group.read(reader, wishes)
+    wishes.refused = wishes.refused or guard.refusal(reader, RISKS)
     for name in reader.names:
         if name not in KNOWN:
             reader.wrong(name, "it is not known here", "correct its name, or remove it: it has no effect", minor=True)
     return wishes, reader.problems, reader.references
-
-
-def _risks() -> dict[str, Risk]:
-    """What has no effect has no risk."""
-    return {name: risk for group in GROUPS if group is not refused for name, risk in group.NAMES.items()}
