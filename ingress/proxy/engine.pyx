@@ -152,7 +152,9 @@ cdef class Engine:
                 task.exception()    # nobody is left to be told
             return
         tell_time(self.k)
+        self.k.serving = True
         unpark(request.x, task)
+        self.k.serving = False
         reap(self.k)
         if self.k.ready != NULL:
             self.loop.call_soon(self._serve)
@@ -162,7 +164,9 @@ cdef class Engine:
         if self.k.epfd < 0:
             return
         tell_time(self.k)
+        self.k.serving = True
         pace_all(self.k)
+        self.k.serving = False
         reap(self.k)
         if self.k.ready != NULL:
             self.loop.call_soon(self._serve)
@@ -171,7 +175,9 @@ cdef class Engine:
         if self.k.epfd < 0:
             return
         tell_time(self.k)
+        self.k.serving = True
         sweep(self.k)
+        self.k.serving = False
         log_hand_over(self.k)
         if self.k.accept_paused:
             accept_resume(self.k)
