@@ -343,7 +343,9 @@ def ingress(
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
     duties = [telling(opened), *webhook]
-    listens = Listening(defaults=defaults, notes=click.get_current_context().meta[NOTES], **listening)
+    notes = click.get_current_context().meta[NOTES]
+    # Whatever port a pod listens on, clients ask a Service for 443; so says ingress-nginx.
+    listens = Listening(defaults=defaults, notes=notes, https_told=443, **listening)
     start(opened.store, opened.source, selection, listens, publisher=publisher, duties=duties)
 
 

@@ -95,6 +95,8 @@ class Listener:
     """The flag as it was written, by which the next supervisor finds it again."""
     shared: bool = False
     """There can be no more sockets than these: workers share them."""
+    told: int = 0
+    """The port by which clients have come, for endpoints and redirects; 0: this one."""
 
     def of_slot(self, slot: int, slots: int) -> list[socket.socket]:
         """The sockets that the worker in one of `slots` places accepts on."""

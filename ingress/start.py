@@ -85,6 +85,8 @@ class Listening:
     from_: tuple[Address, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
     proxy_protocol: bool = False
+    https_told: int = 0
+    """The port that clients of TLS listeners have asked for; 0: the listener's own."""
     passthrough: tuple[tuple[str, tuple[Endpoint, ...]], ...] = ()
     defaults: Defaults = field(default_factory=Defaults)
     health_check_path: str = ""
@@ -191,6 +193,8 @@ def _start(
     workers = listening.workers or min(len(os.sched_getaffinity(0)), WORKERS_MAX)
     try:
         listeners, admin = _open(listening, workers, predecessor)
+        for each in listeners:
+            each.told = listening.https_told if each.tls else 0
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
     plan = Plan(

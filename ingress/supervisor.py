@@ -310,7 +310,7 @@ class Supervisor:
     async def _start(self, slot: int) -> tuple[Worker, asyncio.StreamReader]:
         ours, theirs = socket.socketpair()
         lines = tuple(
-            wire.ListenerLine(each.fileno(), listener.tls, listener.port, self.proxy_protocol)
+            wire.ListenerLine(each.fileno(), listener.tls, listener.told or listener.port, self.proxy_protocol)
             for listener in self.listeners
             for each in listener.of_slot(slot, self.slots)
         )

@@ -5,6 +5,7 @@ import pytest
 from ingress.compat_flags import translate
 from tests.ingress.peers import ask
 from tests.ingress.serving import started
+from tests.ingress.site import ANYBODY
 from tests.lb.cluster.conftest import RealApi
 
 PORTS = ["--http=:80", "--https=:443", "--admin=:10254", "--health-check-path=/healthz"]
@@ -96,6 +97,10 @@ async def test_a_deployments_arguments_against_an_api_server(real_api: RealApi) 
             metadata = {"name": "one", "annotations": {"kubernetes.io/ingress.class": "nginx"}}
             spec = {"rules": [{"host": f"{name}.example", "http": {"paths": paths}}]}
             await create(ingresses.format(name), {"metadata": metadata, "spec": spec})
+        port = {"causeway.dev/permanent-redirect": "/new", "causeway.dev/use-port-in-redirects": "true"}
+        metadata = {"name": "two", "annotations": {"kubernetes.io/ingress.class": "nginx", **port}}
+        spec = {"rules": [{"host": "port.example", "http": {"paths": paths}}]}
+        await create(ingresses.format("watched"), {"metadata": metadata, "spec": spec})
         config = {"metadata": {"name": "controller"}, "data": {"keep-alvie": "7", "hsts": "false"}}
         await create("/api/v1/namespaces/ops/configmaps", config)
         flags = ["/nginx-ingress-controller", f"--kubeconfig={real_api.kubeconfig({'token': real_api.admin})}"]
@@ -107,6 +112,11 @@ async def test_a_deployments_arguments_against_an_api_server(real_api: RealApi) 
             await running.until_status("/healthz", 200)
             assert (await ask(running.http, "watched.example")).status == 503
             assert (await ask(running.http, "unwatched.example")).status == 404
+            # 219: with --http-port the port of a request is this one, with TLS it is 443 whatever --https-port says.
+            found = await ask(running.http, "port.example")
+            assert found.fields["location"] == f"http://port.example:{running.http}/new"
+            found = await ask(running.https, "port.example", tls=ANYBODY, name="port.example")
+            assert found.fields["location"] == "https://port.example/new"
             assert "ConfigMap ops/controller: data[keep-alvie]: it is not known here" in running.log
             assert "--sync-rate-limit has no effect" in running.log
             assert await running.end() == 0
