@@ -1,0 +1,88 @@
+"""Which requests get a line of the access log, by the numbers in the inventory of behaviours."""
+
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.ingress.site import CONFIGURED, Site, annotated, site_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NUMBERS = itertools.count()
+OBJECTS = (annotated("a.example"), annotated("off.example", {"enable-access-log": "false"}))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def logged(tmp_path_factory: Any) -> AsyncIterator[tuple[Site, Path]]:
+    folder = tmp_path_factory.mktemp("logged")
+    flags = (*CONFIGURED, "--access-log", str(folder / "log"), "--access-log-format", "$host $request_uri")
+    async with site_of(folder / "objects", *OBJECTS, flags=flags) as site:
+        yield site, folder / "log"
+
+
+def written(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def lines(site: Site, path: Path, *asked: tuple[str, str]) -> list[str]:
+    """What is logged of these requests, between two others that tell where they begin and end."""
+    marks = [f"/mark-{next(NUMBERS)}" for _ in range(2)]
+    for host, target in (("a.example", marks[0]), *asked, ("a.example", marks[1])):
+        assert (await site.get(host, target)).status == 200
+    first, last = (f"a.example {each}" for each in marks)
+
+    async def done() -> bool:
+        return last in written(path)
+
+    await site.becomes(done, True)
+    found = written(path)
+    return found[found.index(first) + 1 : found.index(last)]
+
+
+async def test_259_an_ingress_without_a_log(logged: tuple[Site, Path]) -> None:
+    site, path = logged
+    site.configure({})
+    assert await lines(site, path, ("off.example", "/x"), ("a.example", "/x")) == ["a.example /x"]
+
+
+@pytest.mark.parametrize(
+    ("config", "targets", "wanted"),
+    [
+        (
+            {"skip-access-log-urls": "/healthz,~^/tick"},
+            ["/tick/1", "/x", "/HEALTHZ", "/healthz?x"],
+            ["/x", "/healthz?x"],
+        ),
+        ({"skip-access-log-urls": ""}, ["/tick/1", "/healthz"], ["/tick/1", "/healthz"]),
+    ],
+)
+async def test_259_targets_without_a_line(
+    logged: tuple[Site, Path], config: dict[str, str], targets: list[str], wanted: list[str]
+) -> None:
+    site, path = logged
+    site.configure(config)
+    asked = [("a.example", each) for each in targets]
+
+    async def found() -> list[str]:
+        return await lines(site, path, *asked)
+
+    await site.becomes(found, [f"a.example {each}" for each in wanted])
+
+
+async def test_259_the_operator_wants_none(logged: tuple[Site, Path]) -> None:
+    site, path = logged
+
+    async def server() -> str:
+        return (await site.get("a.example", "/unlogged")).fields.get("server", "")
+
+    site.configure({"disable-access-log": "true", "server-tokens": "true"})
+    await site.becomes(server, "causeway")
+    await site.get("a.example", "/quiet")
+    site.configure({})
+    await site.becomes(server, "")
+    assert "a.example /unlogged" in await lines(site, path, ("a.example", "/unlogged"))
+    assert "a.example /quiet" not in written(path)
