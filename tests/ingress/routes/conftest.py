@@ -1,7 +1,8 @@
 """An annotation that says what to wish, for tests of what is made of wishes."""
 
 import json
-from types import SimpleNamespace
+from collections.abc import Callable
+from types import ModuleType
 
 import msgspec
 import pytest
@@ -19,9 +20,17 @@ def read(reader: Reader, wishes: Wishes) -> None:
             setattr(wishes, name, getattr(found, name))
 
 
+def only_group(
+    monkeypatch: pytest.MonkeyPatch, names: dict[str, Risk], reads: Callable[[Reader, Wishes], None]
+) -> None:
+    """Make one group all there is."""
+    group = ModuleType("group")
+    group.__dict__.update(NAMES=names, CONFIG=frozenset(), read=reads)
+    monkeypatch.setattr(annotations, "GROUPS", (group,))
+    monkeypatch.setattr(annotations, "KNOWN", frozenset({*names, "strict"}))
+
+
 @pytest.fixture
 def wishing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The annotation causeway.dev/wishes: Wishes in JSON. No other annotation is known."""
-    group = SimpleNamespace(NAMES={NAME: Risk.LOW}, CONFIG=frozenset(), read=read)
-    monkeypatch.setattr(annotations, "GROUPS", (group,))
-    monkeypatch.setattr(annotations, "KNOWN", frozenset({NAME, "strict"}))
+    only_group(monkeypatch, {NAME: Risk.LOW}, read)

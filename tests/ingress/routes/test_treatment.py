@@ -1,16 +1,15 @@
 """Annotations of an Ingress -> filters and options of its routes, and what they refer to."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from ingress.filters.closed import ClosedSpecification
-from ingress.routes import annotations
 from ingress.routes.annotations import Reader, Risk, Wishes
 from ingress.routes.compile import RoutingTable
 from lb.cluster.objects import ConfigMap, Ingress, Metadata
+from tests.ingress.routes.conftest import only_group
 from tests.ingress.state import ingress, service, table_of
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -31,9 +30,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
 
 @pytest.fixture(autouse=True)
 def group(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = dict.fromkeys(("close", "refuse", "squeeze", "words"), Risk.LOW)
-    monkeypatch.setattr(annotations, "GROUPS", (SimpleNamespace(NAMES=names, CONFIG=frozenset(), read=read),))
-    monkeypatch.setattr(annotations, "KNOWN", frozenset(names) | {"strict"})
+    only_group(monkeypatch, dict.fromkeys(("close", "refuse", "squeeze", "words"), Risk.LOW), read)
 
 
 def annotated(name: str = "one", **values: str) -> Ingress:
