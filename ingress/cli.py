@@ -116,6 +116,7 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             metavar="NAMESPACE/NAME",
             help="Show the certificate of this Secret where no other fits.  [default: self-signed]",
         ),
+        click.option("--health-check-path", default="", metavar="PATH", help=_HEALTH_PATH),
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -167,6 +168,7 @@ def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> Sta
 
 _CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
 _DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
+_HEALTH_PATH = "Of --admin: answers 200 as long as requests are served, else 500. And of hosts that nobody has: 200."
 _SECONDS = click.FloatRange(0)
 _HTTP = (
     "Listen for HTTP here: 127.0.0.1:8080, [::1]:8080, :8080 for all addresses, or systemd[:NAME or :PORT] "
@@ -202,6 +204,7 @@ def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
         backend=flags.pop("default_backend_service"),
         config_map=flags.pop("configmap"),
         certificate=flags.pop("default_ssl_certificate"),
+        health_path=flags["health_check_path"],
         **others,
     )
 

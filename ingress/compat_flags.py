@@ -205,7 +205,6 @@ _FLAGS = (
         "PREFIX",
         "Of annotations, instead of nginx.ingress.kubernetes.io, beside causeway.dev.",
     ),
-    ("health-check-path", "PATH", "Of --admin: answers 200 as long as requests are served, else 500."),
 )
 
 
@@ -228,7 +227,7 @@ class Watching(NamedTuple):
 
 
 def take_watching(flags: dict[str, Any]) -> Watching:
-    """Takes the flags of `nginx_flags` out of `flags`, all but --health-check-path. Raises click.UsageError."""
+    """Takes the flags of `nginx_flags` out of `flags`. Raises click.UsageError."""
     namespace, labels = flags.pop("watch_namespace"), flags.pop("watch_namespace_selector")
     if namespace and labels:
         raise click.UsageError("--watch-namespace and --watch-namespace-selector exclude each other")

@@ -5,6 +5,7 @@ Worker to supervisor: Applied, CountedRequests, Stats, Pong, Drained.
 """
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from ingress.proxy.counted import Counted
 from ingress.routes.model import Backend, Certificate, Changes, Endpoint, FilterLine, HostTable, Route, split_key
 
 LENGTH_BYTES = 4
+NO_ROUTE = -1
+"""What requests are counted by that no route takes."""
 
 
 class Message(msgspec.Struct, tag=True, frozen=True):
@@ -228,7 +231,13 @@ def _lines(table: HostTable) -> HostLines:
         RouteLine(route.path, route.exact, route.backend, route.id, _labels(route), route.filters, dict(route.options))
         for route in table.routes
     )
-    return HostLines(routes, table.client_auth, table.passthrough, table.patterns)
+    patterns = table.patterns
+    if table.healthy:
+        filters = (("healthy", msgspec.msgpack.encode({})),)
+        if patterns:
+            patterns = ((f"{re.escape(table.healthy)}$", len(routes)), *patterns)
+        routes += (RouteLine(table.healthy, True, "", NO_ROUTE, filters=filters, options={"log": False}),)
+    return HostLines(routes, table.client_auth, table.passthrough, patterns)
 
 
 def _labels(route: Route) -> tuple[str, ...]:

@@ -172,7 +172,7 @@ class Worker:
             engine.set_passthrough(host, passthrough or None)
 
     def route(self, line: wire.RouteLine) -> RouteSpec:
-        """Labels take memory for every route: only if there is a log to write them to."""
+        """Labels take memory for every route: only for a log, or for filters, that may look at them."""
         return RouteSpec(
             line.path,
             line.exact,

@@ -11,6 +11,7 @@ then where it goes. Responses are seen in the opposite order.
 FILTERS: dict[str, str] = {
     "unlogged": "ingress.filters.unlogged:Unlogged",
     "blocks": "ingress.filters.blocks:Blocks",
+    "healthy": "ingress.filters.healthy:Healthy",
     "closed": "ingress.filters.closed:Closed",
     "certificate": "ingress.filters.certificate:Certificate",
     "www": "ingress.filters.redirect:Www",

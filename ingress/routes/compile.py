@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from ingress.routes.annotations.reader import TRUE
 from ingress.routes.backends import backend_problems, compile_backend
 from ingress.routes.certificates import compile_certificate, default_certificate
 from ingress.routes.config import read_config
@@ -23,6 +24,7 @@ from ingress.routes.model import (
     EVERY_HOST,
     Certificate,
     Changes,
+    Rest,
     Route,
     backend_key,
     split_key,
@@ -151,13 +153,18 @@ class _Update:
         named = table.defaults.config_map
         config = read_config(table.store.get(ConfigMap, *named) if named else None)
         self._problems("config", config.problems)
+        rest = Rest(
+            fallback,
+            logged=config.values.get("enable-access-log-for-default-backend", "") in TRUE,
+            healthy=table.defaults.health_path,
+        )
+        if rest != table._rest:
+            self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
+        elif config == table.config:
+            return
         if config != table.config:
             table.config = self.changes.config = config
-        elif fallback == table._fallback:
-            return
-        if fallback != table._fallback:
-            table._fallback = fallback
-            self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
+        table._rest = rest
         table._treatments = table.treatments(config.values, fallback)
         self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
 
@@ -240,7 +247,7 @@ class _Update:
         if host in table._by_name and host not in table._by_host:
             self.names[host] = None
         else:
-            self._take(host, compile_host(host, table.owners_of(host), table.defaults, fallback=table._fallback))
+            self._take(host, compile_host(host, table.owners_of(host), table.defaults, rest=table._rest))
 
     def _names_of(self, host: str) -> dict[str, None]:
         """Further names of a host, which have what it has."""

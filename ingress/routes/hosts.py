@@ -10,13 +10,14 @@ from ingress.filters.affinity import AffinitySpecification
 from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.beside import redirects_beside
-from ingress.routes.model import EVERY_HOST, Defaults, HostTable, Route, Variant, backend_key, split_key
+from ingress.routes.model import EVERY_HOST, Defaults, HostTable, Rest, Route, Variant, backend_key, split_key
 from ingress.routes.patterns import has_patterns, order_patterns
 from ingress.routes.rules import Claims, PathClaim
 from ingress.routes.treatment import variant_of, with_filter
 from lb.cluster.problems import Problem
 
 FALLBACK_FIELD = "--default-backend-service"
+NO_REST = Rest()
 CANARY_FIELDS = ("algorithm", "load_bound", "hash_by")
 """Of the annotations of a canary these count, beside its own; for the others those of the main Ingress do."""
 
@@ -33,11 +34,10 @@ class Compiled(NamedTuple):
     """Of backends that no Ingress names as they are."""
 
 
-def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, fallback: str = "") -> Compiled:
+def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, rest: Rest = NO_REST) -> Compiled:
     """The first to ask for a path has it. Canaries have none: they join those who do.
 
-    A default backend comes after every rule: it takes "/" if no rule of anybody does. fallback: key of the backend
-    that takes it if none is left.
+    A default backend comes after every rule: it takes "/" if no rule of anybody does, and then the rest does.
     """
     mains = [each for each in owners if each.treatment.wishes.canary is None]
     canaries = [each for each in owners if each.treatment.wishes.canary is not None]
@@ -47,9 +47,11 @@ def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, fal
     for each in canaries:
         problems += _join(host, each, taken, variants)
     beside = redirects_beside(taken.values())
-    if fallback and (mains or host == EVERY_HOST) and ("/", False) not in taken:
-        beside.append(Route(0, host, "/", False, fallback, "", FALLBACK_FIELD, default=True))
-    if not mains and not beside:
+    if rest.backend and (mains or host == EVERY_HOST) and ("/", False) not in taken:
+        options = () if rest.logged else (("log", False),)
+        beside.append(Route(0, host, "/", False, rest.backend, "", FALLBACK_FIELD, default=True, options=options))
+    healthy = rest.healthy if host == EVERY_HOST else ""
+    if not mains and not beside and not healthy:
         return Compiled(None, problems, variants)
     auth, more = _client_auth(host, mains)
     routes = (*(route for route, _ in taken.values()), *beside)
@@ -58,7 +60,7 @@ def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, fal
     if passthrough and not defaults.passthrough:
         problems += [_not_passed(each) for each in mains if each.treatment.wishes.passthrough]
         passthrough = ""
-    table = HostTable(host, routes, None, passthrough, patterns)
+    table = HostTable(host, routes, passthrough=passthrough, healthy=healthy, patterns=patterns)
     return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
 
 

@@ -65,6 +65,8 @@ class HostTable(msgspec.Struct, frozen=True):
     """What TLS clients of the host are asked for: fields of ClientAuth (ingress/proxy/settings.py)."""
     passthrough: str = ""
     """Key of the Backend that gets the host's TLS connections undecrypted."""
+    healthy: str = ""
+    """A path that is answered with 200 whatever routes there are."""
     patterns: tuple[tuple[str, int], ...] = ()
     """Paths are patterns: RE2, matched at the start without regard to case, the first that does counts; with the place
     of its route in `routes`. Empty: they are plain paths."""
@@ -96,6 +98,18 @@ class Defaults(msgspec.Struct, frozen=True):
     """Whether Services may stand for DNS names."""
     prefix: str = ""
     """Of annotations, "nginx.ingress.kubernetes.io/", if it is another."""
+    health_path: str = ""
+    """Answered with 200 for hosts that nobody has. "": it is a path like all."""
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """What requests get that no rule takes."""
+
+    backend: str = ""
+    """Key of the Backend that answers. "": 404."""
+    logged: bool = False
+    healthy: str = ""
+    """As in HostTable, for hosts that nobody has."""
 
 
 class Config(msgspec.Struct, frozen=True):

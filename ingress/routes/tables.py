@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from ingress.routes.annotations import PREFIXES
 from ingress.routes.backends import Around
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
-from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Route, Variant
+from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Rest, Route, Variant
 from ingress.routes.rules import Claims
 from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
@@ -57,7 +57,7 @@ class Tables:
         self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
         self._treatments = self.treatments({}, "")
         self.config = Config()
-        self._fallback = ""  # key of the backend of --default-backend-service, once it is there
+        self._rest = Rest()
         self._variants: dict[str, Variant] = {}  # by suffix
         self._last_route_id = 0
 

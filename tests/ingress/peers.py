@@ -24,6 +24,8 @@ class Endpoint:
     port: int = 0
     requests: int = 0
     connections: int = 0
+    last: dict[str, Any] | None = None
+    """What it was asked last, as its answers tell it."""
     hold: asyncio.Event = field(default_factory=asyncio.Event)
     """Requests below /slow are answered once it is set."""
 
@@ -59,16 +61,15 @@ class Endpoint:
             await self.hold.wait()
         headers = {name.decode(): value.decode() for name, value in request.headers}
         told = [(name[5:], value) for name, value in request.headers if name.startswith(b"tell-")]
-        body = json.dumps(
-            {
-                "service": self.name,
-                "method": request.method.decode(),
-                "path": target,
-                "protocol": f"HTTP/{request.http_version.decode()}",
-                "headers": headers,
-                "body_octets": length,
-            }
-        ).encode()
+        self.last = {
+            "service": self.name,
+            "method": request.method.decode(),
+            "path": target,
+            "protocol": f"HTTP/{request.http_version.decode()}",
+            "headers": headers,
+            "body_octets": length,
+        }
+        body = json.dumps(self.last).encode()
         status = int(headers.get("tell-status", 200))
         if "tell-octets" in headers:
             body = b"x" * int(headers["tell-octets"])

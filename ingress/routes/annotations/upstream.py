@@ -108,28 +108,27 @@ def _switch(reader: Reader, name: str, default: bool | None) -> bool | None:
 
 
 def _patience(reader: Reader, wishes: Wishes) -> None:
+    """What every backend has by the ConfigMap is no wish."""
     found: dict[str, object] = {}
     for name, field, default in (
         ("proxy-connect-timeout", "connect_seconds", 5),
         ("proxy-send-timeout", "send_seconds", 60),
         ("proxy-read-timeout", "read_seconds", 60),
         ("proxy-next-upstream-timeout", "retry_seconds", 0),
+        ("proxy-next-upstream-tries", "attempts", 3),
     ):
-        seconds = reader.number(name, default, least=0 if default == 0 else 1, most=86400 * 365, config=name)
-        if seconds != default:
-            found[field] = float(seconds)
-    attempts = reader.number("proxy-next-upstream-tries", 3, config="proxy-next-upstream-tries")
-    if attempts != 3:
-        found["attempts"] = min(attempts, 1000) or ENOUGH_ATTEMPTS
-    tokens = _retry_on(reader)
-    if tokens != RETRY_ON:
+        least = 0 if name.startswith("proxy-next") else 1
+        value, plain = (reader.number(each, default, least=least, most=86400 * 365, config=name) for each in (name, ""))
+        if value != plain:
+            found[field] = (min(value, 1000) or ENOUGH_ATTEMPTS) if field == "attempts" else float(value)
+    tokens = _retry_on(reader, "proxy-next-upstream")
+    if tokens != _retry_on(reader, ""):
         found["retry_on"] = tokens
     wishes.backend |= found
 
 
-def _retry_on(reader: Reader) -> tuple[str, ...]:
-    name = "proxy-next-upstream"
-    tokens = tuple(dict.fromkeys(reader.text(name, config=name).split())) or RETRY_ON
+def _retry_on(reader: Reader, name: str) -> tuple[str, ...]:
+    tokens = tuple(dict.fromkeys(reader.text(name, config="proxy-next-upstream").split())) or RETRY_ON
     unknown = [each for each in tokens if each not in RETRY_TOKENS]
     if unknown or ("off" in tokens and len(tokens) > 1):
         reason = f'"{unknown[0]}" is none of {", ".join(RETRY_TOKENS)}' if unknown else "off only stands alone"
@@ -159,8 +158,10 @@ def _balance(reader: Reader, wishes: Wishes) -> None:
     by = _hash_by(reader)
     if not by:
         choices = ("round_robin", "ewma", "least_requests")
-        algorithm = reader.choice("load-balance", choices, choices[0], config="load-balance")
-        if algorithm != choices[0]:
+        algorithm, plain = (
+            reader.choice(each, choices, choices[0], config="load-balance") for each in ("load-balance", "")
+        )
+        if algorithm != plain:
             wishes.backend["algorithm"] = algorithm
         return
     if reader.flag("upstream-hash-by-subset"):

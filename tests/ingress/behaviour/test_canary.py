@@ -176,12 +176,12 @@ async def test_29_a_canary_changes_live(site: Site) -> None:
         return await asked(site, "live.example", (header, "always")) == wanted
 
     change("X-One")
-    await site.until(lambda: answers("X-One", "new"))
+    await site.becomes(lambda: answers("X-One", "new"), True)
     change("X-Two")
-    await site.until(lambda: answers("X-Two", "new"))
+    await site.becomes(lambda: answers("X-Two", "new"), True)
     assert await answers("X-One", "main")
     change("X-Two", {"proxy-body-size": "3m"})
-    await site.until(lambda: answers("X-Two", "new"))
+    await site.becomes(lambda: answers("X-Two", "new"), True)
 
 
 def cookie_of(value: str) -> tuple[str, str]:

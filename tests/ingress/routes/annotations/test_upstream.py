@@ -48,8 +48,8 @@ def test_bodies(
         ),
         pytest.param({"proxy-read-timeout": "50k"}, {}, {}, ["proxy-read-timeout"], id="178"),
         ({"proxy-read-timeout": "0"}, {}, {}, ["proxy-read-timeout"]),
-        ({}, {"proxy-read-timeout": "11"}, {"read_seconds": 11.0}, []),
-        ({"proxy-read-timeout": "60"}, {"proxy-read-timeout": "11"}, {}, []),
+        ({}, {"proxy-read-timeout": "11"}, {}, []),
+        ({"proxy-read-timeout": "60"}, {"proxy-read-timeout": "11"}, {"read_seconds": 60.0}, []),
         pytest.param({"proxy-next-upstream": "off"}, {}, {"retry_on": ("off",)}, [], id="184"),
         pytest.param(
             {"proxy-next-upstream": "error http_502 non_idempotent"},
@@ -60,7 +60,13 @@ def test_bodies(
         ),
         ({"proxy-next-upstream": "error off"}, {}, {}, ["proxy-next-upstream"]),
         ({"proxy-next-upstream": "http_418"}, {}, {}, ["proxy-next-upstream"]),
-        ({}, {"retry-non-idempotent": "true"}, {"retry_on": ("error", "timeout", "non_idempotent")}, []),
+        ({}, {"retry-non-idempotent": "true"}, {}, []),
+        (
+            {"proxy-next-upstream": "error"},
+            {"retry-non-idempotent": "true"},
+            {"retry_on": ("error", "non_idempotent")},
+            [],
+        ),
         ({"proxy-next-upstream": "off"}, {"retry-non-idempotent": "true"}, {"retry_on": ("off",)}, []),
         ({"proxy-next-upstream-tries": "5"}, {}, {"attempts": 5}, []),
         ({"proxy-next-upstream-tries": "0"}, {}, {"attempts": 8}, []),
@@ -70,7 +76,8 @@ def test_bodies(
         ({"proxy-http-version": "1.0"}, {}, {}, ["proxy-http-version"]),
         ({"load-balance": "ewma"}, {}, {"algorithm": "ewma"}, []),
         ({"load-balance": "random"}, {}, {}, ["load-balance"]),
-        ({"load-balance": "round_robin"}, {"load-balance": "ewma"}, {}, []),
+        ({}, {"load-balance": "ewma"}, {}, []),
+        ({"load-balance": "round_robin"}, {"load-balance": "ewma"}, {"algorithm": "round_robin"}, []),
     ],
 )
 def test_backends(
