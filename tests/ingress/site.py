@@ -79,6 +79,12 @@ class Site:
             assert time.monotonic() < deadline, f"still {found}, not {wanted}; the log:\n{self.served.log}"
             await asyncio.sleep(0.01)
 
+    async def until(self, true: Callable[[], Awaitable[object]], seconds: float = 15.0) -> None:
+        async def is_so() -> bool:
+            return bool(await true())
+
+        await self.becomes(is_so, True, seconds)
+
     async def sent(self, host: str, path: str = "/", **how: Any) -> str:
         """The target that the endpoint was asked for."""
         answer = await self.get(host, path, **how)
