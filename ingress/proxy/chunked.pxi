@@ -101,3 +101,24 @@ cdef int chunked_feed(Chunked* c, u8* b, int n, u8* data, int* data_n) noexcept 
                 return -1
             i += 1
     return i
+
+
+cdef bint put_chunk(Buffer* out, const u8* p, int n) noexcept nogil:
+    """One chunk; nothing for no octets. False without memory."""
+    cdef u8 line[16]
+    cdef int i = sizeof(line), left = n
+    if n == 0:
+        return True
+    line[i - 2] = c'\r'
+    line[i - 1] = c'\n'
+    i -= 2
+    while left:
+        i -= 1
+        line[i] = HEX_DIGITS[left & 15]
+        left >>= 4
+    return (buffer_add(out, line + i, <int>sizeof(line) - i) and buffer_add(out, p, n)
+            and buffer_add(out, <const u8*>b"\r\n", 2))
+
+
+cdef inline bint put_last_chunk(Buffer* out) noexcept nogil:
+    return buffer_add(out, <const u8*>b"0\r\n\r\n", 5)

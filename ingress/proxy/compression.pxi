@@ -325,22 +325,6 @@ cdef bint put_piece(const Packer* q, Buffer* out, const u8* p, int n) noexcept:
     return buffer_add(out, p, n) if q.content else put_chunk(out, p, n)
 
 
-cdef bint put_chunk(Buffer* out, const u8* p, int n) noexcept:
-    cdef u8 line[16]
-    cdef int i = sizeof(line), left = n
-    if n == 0:
-        return True
-    line[i - 2] = c'\r'
-    line[i - 1] = c'\n'
-    i -= 2
-    while left:
-        i -= 1
-        line[i] = HEX_DIGITS[left & 15]
-        left >>= 4
-    return (buffer_add(out, line + i, <int>sizeof(line) - i) and buffer_add(out, p, n)
-            and buffer_add(out, <const u8*>b"\r\n", 2))
-
-
 cdef bint pack_gzip(Packer* q, u8* p, int n, int step, Buffer* out) noexcept:
     cdef z_stream* z = &q.gzip
     cdef int done, how = Z_FINISH if step == PACK_END else Z_SYNC_FLUSH if step == PACK_FLUSH else Z_NO_FLUSH
@@ -411,7 +395,7 @@ cdef void packed_send(Exchange* x, const u8* head, int head_n, u8* p, int n, bin
     else:
         well = well and pack_zstd(q, p, n, step, &out)
     if well and ended and not q.content:
-        well = buffer_add(&out, <const u8*>b"0\r\n\r\n", 5)
+        well = put_last_chunk(&out)
     if well:
         response_send(x, out.p, held(&out), held(&out) - head_n, surplus)
     else:

@@ -164,6 +164,7 @@ cdef struct Exchange:
     u8 upgrade
     u8 responding            # octets of the final response have gone to the client
     u8 decode                # an HTTP/1.0 client gets a chunked body without its chunks
+    u8 encode                # what has no end of its own, or has become another, goes on in chunks of ours
     u8 upstream_close
     u8 parked                # its filters take their time; octets of the client are kept
     u8 shown                 # its filters have seen the response

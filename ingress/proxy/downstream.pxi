@@ -346,6 +346,8 @@ cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int sta
     cdef int body_n = 0, content_n = 0
     if status == 0 and x.asked != NULL:
         status = apply_choices(x, p, h, t)
+    if status == 0 and x.method == METHOD_OPTIONS and not may_forward(p, h):
+        status = 200
     if x.request.mode != B_DONE:
         if (status == 0 and x.options & BUFFER_REQUEST
                 and (h.chunked or h.content_length > n - h.length or body_asked(x, WANTS_REQUEST_BODY))

@@ -278,11 +278,6 @@ cdef int show_body(Exchange* x) noexcept:
     return 0 if buffer_add(&s.memory, <const u8*><const char*>body, <int>len(body)) else 500
 
 
-cdef inline bint rechunked(const Exchange* x) noexcept nogil:
-    """Whether what filters make of a response's body goes on in the chunked coding."""
-    return x.changing and x.minor and not x.content
-
-
 cdef void change_begin(Exchange* x, const Head* h) noexcept:
     x.changing = (not x.is_head and h.status != 101 and h.status != 204 and h.status != 304 and h.content_length != 0
                   and body_asked(x, WANTS_RESPONSE_BODY))
@@ -291,9 +286,8 @@ cdef void change_begin(Exchange* x, const Head* h) noexcept:
 cdef void changed_send(Exchange* x, const u8* head, int head_n, u8* p, int n, bint surplus) noexcept:
     """Content to the client as its filters make it, after the head if there is one."""
     cdef Request r = <Request>x.asked
-    cdef bint well, ended = x.response.mode == B_DONE
+    cdef bint ended = x.response.mode == B_DONE
     cdef bytes made = b""
-    cdef Buffer out
     if n or ended:
         try:
             made = r.plan.chain.response_body(r, (<const char*>p)[:n], ended)
@@ -304,20 +298,7 @@ cdef void changed_send(Exchange* x, const u8* head, int head_n, u8* p, int n, bi
     if x.packer != NULL:
         packed_send(x, head, head_n, <u8*><char*>made, <int>len(made), surplus)
         return
-    memset(&out, 0, sizeof(Buffer))
-    well = buffer_add(&out, head, head_n)
-    if rechunked(x):
-        well = well and put_chunk(&out, <const u8*><const char*>made, <int>len(made))
-        if ended:
-            well = well and buffer_add(&out, <const u8*>b"0\r\n\r\n", 5)
-    else:
-        well = well and buffer_add(&out, <const u8*><const char*>made, <int>len(made))
-    if well:
-        response_send(x, out.p, held(&out), held(&out) - head_n, surplus)
-    else:
-        x.k.counters.no_memory += 1
-        exchange_cut(x)
-    buffer_free(&out)
+    piece_send(x, head, head_n, <const u8*><const char*>made, <int>len(made), surplus)
 
 
 # -- answers of our own, where a route changes what clients get
@@ -328,7 +309,7 @@ cdef bytes own_head(Core* k, int status, object answer):
     cdef Edits lines = Edits()
     if answer is None or answer.body is None:
         lines.add("Content-Type", "text/html")
-    if status == 405 and answer is None:
+    if status in (200, 405) and answer is None:
         lines.add("Allow", ALLOWED)
     if answer is not None:
         for name, value in answer.fields:
@@ -343,7 +324,8 @@ cdef bytes own_body(Core* k, int status, object answer):
     cdef Writer w = writer(page, <int>sizeof(page))
     if answer is not None and answer.body is not None:
         return answer.body
-    put_page(&w, k, title_of(status, reason_of(shown_status(status))))
+    if status != 200:
+        put_page(&w, k, title_of(status, reason_of(shown_status(status))))
     return (<const char*>page)[:w.n]
 
 

@@ -56,7 +56,8 @@ cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head, co
     cdef u8 page[1024]
     cdef Writer body = writer(page, <int>sizeof(page))
     cdef const char* reason = reason_of(shown_status(status))
-    put_page(&body, k, title_of(status, reason))
+    if status != 200:      # else it was the options that were asked for
+        put_page(&body, k, title_of(status, reason))
     put_text(w, b"HTTP/1.1 ")
     put_text(w, reason)
     put_text(w, b"\r\n")
@@ -67,7 +68,7 @@ cdef int put_reply(Writer* w, Core* k, int status, bint closes, bint is_head, co
         put_text(w, b"\r\n")
     put_text(w, b"Content-Type: text/html\r\nContent-Length: ")
     put_number(w, body.n)
-    if status == 405:
+    if status == 405 or status == 200:
         put_text(w, b"\r\nAllow: GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS")
     if location != NULL:
         put_text(w, b"\r\nLocation: ")

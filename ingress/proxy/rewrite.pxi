@@ -92,6 +92,8 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
             if h.field[i].kind == HOST:
                 h.field[i].drop = True
         put_line(w, b"Host: ", b, t.authority)
+    if x.method == METHOD_OPTIONS and not x.elsewhere:
+        put_max_forwards(w, b, h)
     put_kept(w, b, h)
     if late:
         pass
@@ -123,6 +125,39 @@ cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) n
         put_text(w, b"\r\n")
     if x.request_edits != NULL:
         edit_lines(w, begun, <Edits>x.request_edits)
+
+
+cdef int max_forwards(const u8* b, const Field* f) noexcept nogil:
+    """How many more may forward the request, if that is what the field says in up to 9 digits; else -1."""
+    cdef int i, value = 0
+    if not is_word(b + f.at, f.name_n, b"max-forwards") or not 0 < f.value_n < 10:
+        return -1
+    for i in range(f.value_at, f.value_at + f.value_n):
+        if not c'0' <= b[i] <= c'9':
+            return -1
+        value = value * 10 + b[i] - c'0'
+    return value
+
+
+cdef bint may_forward(const u8* b, const Head* h) noexcept nogil:
+    """False for a request that ends here (RFC 9110, 7.6.2)."""
+    cdef int i
+    for i in range(h.field_n):
+        if max_forwards(b, &h.field[i]) == 0:
+            return False
+    return True
+
+
+cdef void put_max_forwards(Writer* w, const u8* b, Head* h) noexcept nogil:
+    """One less."""
+    cdef int i, left
+    for i in range(h.field_n):
+        left = max_forwards(b, &h.field[i])
+        if left > 0 and not h.field[i].drop:
+            h.field[i].drop = True
+            put_text(w, b"Max-Forwards: ")
+            put_number(w, left - 1)
+            put_text(w, b"\r\n")
 
 
 cdef void put_request_line(Writer* w, Exchange* x, const u8* b, const Head* h, const Target* t) noexcept:
@@ -216,7 +251,7 @@ cdef void put_response(Writer* w, Exchange* x, const u8* b, Head* h) noexcept:
             put_text(w, b"Content-Length: ")
             put_number(w, h.content_length)
             put_text(w, b"\r\n")
-        elif not x.content and (x.packer != NULL or rechunked(x) or (h.chunked and not x.decode)):
+        elif not x.content and (x.packer != NULL or x.encode or (h.chunked and not x.decode)):
             put_text(w, b"Transfer-Encoding: chunked\r\n")
         if x.vary or x.packer != NULL:
             put_packed(w, x, b)

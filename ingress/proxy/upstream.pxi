@@ -114,7 +114,7 @@ cdef void upstream_eof(Conn* u, bint orderly) noexcept:
         elif x.packer != NULL:
             packed_send(x, NULL, 0, NULL, 0, False)
         else:
-            exchange_done(x, False)
+            piece_send(x, NULL, 0, NULL, 0, False)
     else:
         upstream_lost(u, 502)
 
@@ -235,10 +235,12 @@ cdef void response_frame(Exchange* x, const u8* b, Head* h) noexcept:
     else:
         x.response.mode = B_UNTIL_CLOSE
     x.upstream_close = h.close or x.response.mode == B_UNTIL_CLOSE
-    if (((x.decode or x.response.mode == B_UNTIL_CLOSE) and x.packer == NULL and not rechunked(x))
-            or (x.changing and x.minor == 0) or carrier_ending(x)
-            or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL)):
+    if carrier_ending(x) or (x.request.mode != B_DONE and x.request.mode != B_TUNNEL):
         carrier_last(x, LINGER if x.request.mode != B_DONE else CLOSE)
+    x.encode = (x.minor and not x.content and x.packer == NULL
+                and (x.changing or (x.response.mode == B_UNTIL_CLOSE and not carrier_closes(x))))
+    if not x.encode and x.packer == NULL and (x.decode or x.changing or x.response.mode == B_UNTIL_CLOSE):
+        carrier_last(x, CLOSE)
 
 
 cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noexcept:
@@ -283,6 +285,8 @@ cdef void response_final(Exchange* x, u8* p, int n, Head* h, bint headroom) noex
         changed_send(x, w.p, w.n, body, body_n, used < n)
     elif x.packer != NULL:
         packed_send(x, w.p, w.n, body, body_n, used < n)
+    elif x.encode:
+        piece_send(x, w.p, w.n, body, body_n, used < n)
     elif headroom:
         out = body - w.n
         memcpy(out, w.p, w.n)
@@ -309,7 +313,28 @@ cdef void response_body(Exchange* x, u8* p, int n) noexcept:
     if x.packer != NULL:
         packed_send(x, NULL, 0, p, body_n if x.decode else used, used < n)
         return
+    if x.encode:
+        piece_send(x, NULL, 0, p, used, used < n)
+        return
     response_send(x, p, body_n if x.decode else used, body_n if x.decode else used, used < n)
+
+
+cdef void piece_send(Exchange* x, const u8* head, int head_n, const u8* p, int n, bint surplus) noexcept:
+    """Content to the client, after the head if there is one: in a chunk of our own, if that is how it goes on."""
+    cdef Buffer out
+    cdef bint well
+    memset(&out, 0, sizeof(Buffer))
+    well = buffer_add(&out, head, head_n)
+    if not x.encode:
+        well = well and buffer_add(&out, p, n)
+    else:
+        well = well and put_chunk(&out, p, n) and (x.response.mode != B_DONE or put_last_chunk(&out))
+    if well:
+        response_send(x, out.p, held(&out), held(&out) - head_n, surplus)
+    else:
+        x.k.counters.no_memory += 1
+        exchange_cut(x)
+    buffer_free(&out)
 
 
 cdef void response_send(Exchange* x, const u8* p, int n, int body_n, bint surplus) noexcept:

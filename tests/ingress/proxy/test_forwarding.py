@@ -3,10 +3,11 @@
 import asyncio
 import hashlib
 import socket
+import struct
 
 import pytest
 
-from tests.ingress.proxy.rig import Endpoint, Request, echo, read_response, request, rig
+from tests.ingress.proxy.rig import Endpoint, Request, Script, echo, read_response, request, rig
 
 
 def reply(octets: bytes, close: bool = False):  # type: ignore[no-untyped-def]
@@ -146,15 +147,6 @@ async def test_head_requests() -> None:
         assert b"Content-Length: 8" in head
         assert rest.startswith(b"HTTP/1.1 200 OK")
         assert rest.endswith(b"GET /22|")
-
-
-async def test_a_response_until_close_ends_with_the_connection() -> None:
-    async with rig(reply(b"HTTP/1.1 200 OK\r\n\r\n" + b"z" * 100000, close=True)) as r:
-        got = await r.ask(request("/"))
-        assert b"Connection: close\r\n" in got
-        assert got.endswith(b"z" * 100000)
-        await r.empty()
-        assert r.engine.stats()["upstream_connections"] == 0
 
 
 async def test_http_1_0_clients() -> None:
@@ -352,3 +344,115 @@ async def test_an_idle_rig_holds_nothing() -> None:
         stats = r.engine.stats()
         assert stats["exchanges"] == 0
         assert stats["upstream_connections"] == stats["endpoints"][f"127.0.0.1:{r.endpoint.address[1]}"]["idle"]
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "told"),
+    [
+        ("OPTIONS", "5", "4"),
+        ("OPTIONS", "1", "0"),
+        ("OPTIONS", "010", "9"),
+        ("OPTIONS", "x", "x"),
+        ("OPTIONS", "-1", "-1"),
+        ("OPTIONS", "99999999999", "99999999999"),
+        ("GET", "0", "0"),
+        ("POST", "7", "7"),
+    ],
+)
+async def test_max_forwards_counts_for_options_only(method: str, said: str, told: str) -> None:
+    async with rig() as r:
+        got = await r.ask(request("/", f"max-forwards: {said}", "Connection: close", method=method))
+        assert got.startswith(b"HTTP/1.1 200")
+        assert r.endpoint.requests[0].get("max-forwards") == told
+
+
+@pytest.mark.parametrize("said", ["0", "000"])
+async def test_options_that_may_go_no_further(said: str) -> None:
+    async with rig() as r:
+        reader, writer = await r.connect()
+        for _ in range(2):
+            writer.write(request("/", f"Max-Forwards: {said}", method="OPTIONS"))
+            head, body = await read_response(reader)
+            answer = Request(head, 0)
+            assert answer.line == b"HTTP/1.1 200 OK"
+            assert "OPTIONS" in (answer.get("allow") or "")
+            assert (answer.get("content-length"), body) == ("0", b"")
+        writer.close()
+        assert r.endpoint.requests == []
+
+
+def until_close(*pieces: bytes) -> Script:
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.close()
+
+    return script
+
+
+@pytest.mark.parametrize("pieces", [(), (b"x",), (b"a", b"bc", b""), (bytes(3 << 20),)], ids=["none", "1", "3", "3 MB"])
+async def test_a_response_that_ends_with_its_connection_leaves_the_clients_open(pieces: tuple[bytes, ...]) -> None:
+    async with rig(until_close(*pieces)) as r:
+        reader, writer = await r.connect()
+        for _ in range(3):
+            writer.write(request())
+            head, body = await read_response(reader)
+            assert Request(head, 0).get("transfer-encoding") == "chunked"
+            assert Request(head, 0).get("connection") is None
+            assert body == b"".join(pieces)
+        writer.close()
+        assert r.endpoint.accepted == 3
+
+
+async def test_a_piece_goes_on_as_it_comes() -> None:
+    go = asyncio.Event()
+
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+        await go.wait()
+        writer.write(b"second")
+        writer.close()
+
+    async with rig(script) as r:
+        reader, writer = await r.connect()
+        writer.write(request())
+        async with asyncio.timeout(10):
+            assert (await reader.readuntil(b"first\r\n")).endswith(b"\r\n\r\n5\r\nfirst\r\n")
+            go.set()
+            assert await reader.readuntil(b"0\r\n\r\n") == b"6\r\nsecond\r\n0\r\n\r\n"
+        writer.close()
+
+
+@pytest.mark.parametrize("how", ["HTTP/1.0", "close", "HEAD"])
+async def test_who_leaves_anyway_gets_it_as_it_is(how: str) -> None:
+    async with rig(until_close(b"content")) as r:
+        octets = {
+            "HTTP/1.0": b"GET / HTTP/1.0\r\n\r\n",
+            "close": request("/", "Connection: close"),
+            "HEAD": request("/", "Connection: close", method="HEAD"),
+        }[how]
+        head, _, body = (await r.ask(octets)).partition(b"\r\n\r\n")
+        assert body == (b"" if how == "HEAD" else b"content")
+        assert b"ransfer-" not in head
+
+
+async def test_an_end_that_is_none() -> None:
+    seen = asyncio.Event()
+
+    async def reset(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        await seen.wait()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with rig(reset) as r:
+        reader, writer = await r.connect()
+        writer.write(request())
+        async with asyncio.timeout(10):
+            await reader.readuntil(b"4\r\nhalf\r\n")
+            seen.set()
+            assert await reader.read() == b""  # and not the last chunk
+        writer.close()
