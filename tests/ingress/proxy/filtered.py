@@ -7,7 +7,7 @@ import msgspec
 
 from ingress.filters.api import Elsewhere, Filter, Reply, Request, Response
 from ingress.filters.chain import Chain
-from ingress.proxy import RouteOptions, RouteSpec
+from ingress.proxy import RouteOptions, RouteSpec, engine
 from tests.ingress.filters.asked import Desk
 from tests.ingress.proxy.rig import Rig
 
@@ -41,6 +41,8 @@ def chain(
 
 
 PLAIN = RouteOptions()
+SEEN: tuple[type[Request], type[Response]] = (engine.Request, engine.Response)
+"""mypy's word that the engine's classes are what filters are promised."""
 
 
 def route(r: Rig, filters: Chain, options: RouteOptions = PLAIN) -> None:
