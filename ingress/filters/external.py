@@ -230,7 +230,7 @@ def host_of(url: str) -> str:
 def with_return(signin: str, parameter: str) -> str:
     """The address to sign in at, with what the client wanted in a parameter unless the operator has given that."""
     query = signin.partition("?")[2].partition("#")[0]
-    names = [each.partition("=")[0] for each in query.split("&") if each.partition("=")[2]]
-    if parameter in names:
+    pairs = [each.partition("=") for each in query.split("&") if each]
+    if any(name == parameter and value for name, _, value in pairs):
         return signin
-    return f"{signin}{'&' if names else '?'}{quote(parameter)}=$pass_access_scheme://$http_host$escaped_request_uri"
+    return f"{signin}{'&' if pairs else '?'}{quote(parameter)}=$pass_access_scheme://$http_host$escaped_request_uri"

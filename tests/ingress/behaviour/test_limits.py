@@ -1,6 +1,8 @@
 """Limits per client, by their numbers in the inventory of behaviours."""
 
 import asyncio
+import os
+import signal
 import time
 from collections import Counter
 
@@ -168,3 +170,22 @@ async def test_236_the_rate_of_a_response(slow: Site) -> None:
     assert rate >= 0.6 * BODY_BYTES / 65536, "64 kB a second, a little ahead at the beginning"
     assert after < 1.5
     assert free < 1.5
+
+
+async def test_230_what_a_killed_worker_has_counted_is_forgotten(site: Site) -> None:
+    """All its connections are gone with it, so nobody would ever count them down."""
+    echo = site.endpoints["echo"]
+    echo.hold.clear()
+    before = echo.requests
+    clients = [await Client.connect(site.served.http) for _ in range(8)]
+    asked = [asyncio.create_task(each.ask("connections.example", "/slow")) for each in clients]
+    await site.served.until(lambda: echo.requests - before == 8)
+    assert (await site.get("connections.example")).status == 503
+    killed = site.served.workers()
+    for each in killed:
+        os.kill(each, signal.SIGKILL)
+    await asyncio.wait(asked)
+    assert {type(each.exception()) for each in asked} <= {ConnectionError, ConnectionResetError}
+    await site.served.until(lambda: len(set(site.served.workers()) - set(killed)) == 3)
+    echo.hold.set()
+    await site.served.until_answer("connections.example", "/", lambda answer: answer.status == 200)
