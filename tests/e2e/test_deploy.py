@@ -32,6 +32,8 @@ VALUES = {
         "ingressClassResource": {"name": CLASS, "controllerValue": CONTROLLER},
         "ownIngressClass": {"enabled": False},
         "metrics": {"enabled": True},
+        "config": {"keep-alive": 60},
+        "addHeaders": {"X-Chart": "yes"},
         "networkPolicy": {"enabled": True},
     }
 }
@@ -71,6 +73,7 @@ def chart(cluster: Cluster, web: str) -> Iterator[str]:
 
 def test_an_ingress_answers_behind_the_chart(cluster: Cluster, chart: str) -> None:
     cluster.wait("the chart's proxy answers", lambda: _curl(cluster, chart))
+    assert "X-Chart: yes" in _curl(cluster, chart, "--include")
 
     def status() -> bool:
         given = cluster.kubectl.get("ingress", WEB, NAMESPACE)["status"]["loadBalancer"].get("ingress", [])
@@ -113,6 +116,13 @@ def test_nothing_is_left_of_the_chart(cluster: Cluster, chart: str) -> None:
     )
     assert left == ""
     assert cluster.kubectl("-n", RELEASE, "get", "lease", "-o=name") == ""
+
+
+@pytest.mark.parametrize("folder", ["base", "overlays/daemonset-hostports", "node"])
+def test_the_api_server_knows_every_field_of_kustomize(cluster: Cluster, folder: str) -> None:
+    rendered = cluster.kubectl("kustomize", str(deployed.TOP / "deploy/kustomize" / folder))
+    said = cluster.kubectl("apply", "--dry-run=client", "--validate=strict", "-f", "-", stdin=rendered)
+    assert said.count(" (dry run)") == rendered.count("\nkind: ")
 
 
 @pytest.mark.disruptive
@@ -170,8 +180,8 @@ def _pods(cluster: Cluster) -> set[str]:
     return {each["metadata"]["name"] for each in cluster.kubectl.all("pods", RELEASE)}
 
 
-def _curl(cluster: Cluster, address: str) -> str:
-    return cluster.client(*shop.CURL, "-H", f"Host: {HOST}", f"http://{address}/hostname")
+def _curl(cluster: Cluster, address: str, *flags: str) -> str:
+    return cluster.client(*shop.CURL, *flags, "-H", f"Host: {HOST}", f"http://{address}/hostname")
 
 
 def _helm_argv(cluster: Cluster, *arguments: str) -> list[str]:

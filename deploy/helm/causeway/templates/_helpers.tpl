@@ -72,6 +72,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if and $c.publishService.enabled (or $c.service.enabled $c.publishService.pathOverride) }}
 - --publish-service={{ $c.publishService.pathOverride | default (printf "$(POD_NAMESPACE)/%s" (include "causeway.controller" .)) }}
 {{- end }}
+- --configmap={{ $c.configMapNamespace | default "$(POD_NAMESPACE)" }}/{{ include "causeway.controller" . }}
+{{- if .Values.defaultBackend.enabled }}
+- --default-backend-service=$(POD_NAMESPACE)/{{ include "causeway.fullname" . }}-{{ .Values.defaultBackend.name }}
+{{- end }}
 {{- if $c.admissionWebhooks.enabled }}
 - --validating-webhook=:{{ $c.admissionWebhooks.port }}
 - --validating-webhook-certificate=/etc/causeway/admission/tls.crt
