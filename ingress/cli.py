@@ -20,7 +20,7 @@ from ingress.routes.compile import KINDS
 from ingress.routes.flags import objects_of
 from ingress.routes.model import Defaults
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
-from ingress.targets import read_endpoints, read_passthrough, read_route
+from ingress.targets import allow_filters, read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
 from lb.cluster.objects import Namespace, Object
@@ -117,6 +117,7 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             help="Show the certificate of this Secret where no other fits.  [default: self-signed]",
         ),
         click.option("--health-check-path", default="", metavar="PATH", help=_HEALTH_PATH),
+        allow_filters,
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -205,6 +206,7 @@ def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
         config_map=flags.pop("configmap"),
         certificate=flags.pop("default_ssl_certificate"),
         health_path=flags["health_check_path"],
+        extensions=flags.pop("allow_filters"),
         **others,
     )
 

@@ -2,6 +2,9 @@
 
 import socket
 
+import click
+import msgspec
+
 from ingress.listeners import BadAddress, read_address
 from ingress.routes.flags import FlagRoute
 from ingress.routes.model import Endpoint
@@ -59,3 +62,25 @@ def read_route(text: str) -> FlagRoute:
     except BadRule as bad:
         raise BadAddress(f'"{text}": {bad.reason}; {bad.advice}') from None
     return FlagRoute(name, plain, read_endpoints(targets))
+
+
+def _extensions(ctx: click.Context, param: click.Parameter, text: str) -> dict[str, type[msgspec.Struct]]:
+    """Read "stamp,guard": filters of other packages -> what they are told."""
+    names = tuple(name for each in text.split(",") if (name := each.strip()))
+    if not names:
+        return {}
+    from ingress.filters.extensions import NotUsable, specifications  # looks through what is installed
+
+    try:
+        return specifications(names)
+    except NotUsable as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+allow_filters = click.option(
+    "--allow-filters",
+    callback=_extensions,
+    default="",
+    metavar="NAME[,NAME...]",
+    help="Filters of other installed packages that Ingresses may ask for by causeway.dev/filters.",
+)

@@ -2,6 +2,7 @@
 
     api.py     what a filter sees and may do; begin here
     chain.py   the filters of one route, one after the other
+    extensions.py   those of other packages
 
 A route without filters pays nothing for them; one with filters pays for the hooks these have. `FILTERS` names every
 filter there is, in the order in which they see a request: what ends a request cheaply comes first, then who may pass,
@@ -34,3 +35,9 @@ FILTERS: dict[str, str] = {
     "cookies": "ingress.filters.cookies:Cookies",
 }
 """Name -> "module:Class", in the order of running. A module is imported by the first route that needs it."""
+
+EXTENSION = "extension:"
+"""Begins the names of filters of other packages (extensions.py).
+
+They run after `EXTENSIONS_AFTER`: who may not pass does not reach them."""
+EXTENSIONS_AFTER = "access"

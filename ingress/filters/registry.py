@@ -6,7 +6,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from ingress.filters import FILTERS
+from ingress.filters import EXTENSION, FILTERS
 from ingress.filters.api import Filter, Tools
 from ingress.filters.chain import Chain
 
@@ -40,10 +40,19 @@ class Registry:
         return found
 
     def _made(self, name: str, specification: bytes) -> Filter[Any]:
-        module, _, title = FILTERS.get(name, "").partition(":")
         try:
-            kind: type[Filter[Any]] = getattr(import_module(module), title)
+            kind = _class_of(name)
             return kind(msgspec.msgpack.decode(specification, type=kind.Specification), self.tools)
         except Exception as error:
             # Of whatever type: the route's host keeps what it had, and the worker goes on.
             raise ValueError(f"filter {name} cannot be made: {error!r}") from error
+
+
+def _class_of(name: str) -> type[Filter[Any]]:
+    if name.startswith(EXTENSION):
+        from ingress.filters.extensions import load  # looks through what is installed: only who uses it pays
+
+        return load(name.removeprefix(EXTENSION))
+    module, _, title = FILTERS.get(name, "").partition(":")
+    found: type[Filter[Any]] = getattr(import_module(module), title)
+    return found

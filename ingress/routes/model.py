@@ -98,6 +98,8 @@ class Defaults(msgspec.Struct, frozen=True):
     """Whether Services may stand for DNS names."""
     prefix: str = ""
     """Of annotations, "nginx.ingress.kubernetes.io/", if it is another."""
+    extensions: dict[str, type[msgspec.Struct]] = {}
+    """Filters of other packages that Ingresses may ask for -> what they are told."""
     health_path: str = ""
     """Answered with 200 for hosts that nobody has. "": it is a path like all."""
 

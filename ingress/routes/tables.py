@@ -84,7 +84,13 @@ class Tables:
     def treatments(self, config: Mapping[str, str], fallback: str) -> Treatments:
         """What reads annotations; config: what counts behind them, fallback: key of the default backend."""
         prefixes = (PREFIXES[0], self.defaults.prefix) if self.defaults.prefix else PREFIXES
-        return Treatments(config, self.store.get, prefixes=prefixes, default_backend=fallback)
+        return Treatments(
+            config,
+            self.store.get,
+            prefixes=prefixes,
+            default_backend=fallback,
+            extensions=self.defaults.extensions,
+        )
 
     def _class(self, name: str) -> IngressClass | None:
         return self.store.get(IngressClass, "", name)

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from ingress.filters import FILTERS
+from ingress.filters import EXTENSION, EXTENSIONS_AFTER, FILTERS
 from ingress.filters.closed import ClosedSpecification
 from ingress.routes.annotations import Find, Idle, read_annotations
-from ingress.routes.annotations.reader import PREFIXES
+from ingress.routes.annotations.reader import NO_EXTENSIONS, PREFIXES
 from ingress.routes.annotations.wishes import Wishes
 from ingress.routes.model import VARIANT_MARK, FilterLine, Variant
 from lb.cluster.objects import Ingress, Key
@@ -50,9 +50,11 @@ class Treatments:
         *,
         prefixes: tuple[str, ...] = PREFIXES,
         default_backend: str = "",
+        extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
     ) -> None:
         self.config = config
         self.default_backend = default_backend
+        self.extensions = extensions
         self._find = find
         self._prefixes = prefixes
         self._idle = Idle(config, find, default_backend)
@@ -84,6 +86,7 @@ class Treatments:
             compat=compat,
             default_backend=self.default_backend,
             idle=self._idle,
+            extensions=self.extensions,
         )
         wishes.strict = strict
         if wishes.closed:
@@ -103,14 +106,21 @@ class Treatments:
 
 def filter_lines(filters: Mapping[str, msgspec.Struct]) -> tuple[FilterLine, ...]:
     """Specifications as they go to the workers, in the order of running."""
-    named = sorted(filters, key=lambda name: _ORDER.get(name, len(_ORDER)))
+    named = sorted(filters, key=_place)
     return tuple((name, msgspec.msgpack.encode(filters[name])) for name in named)
 
 
 def with_filter(lines: tuple[FilterLine, ...], name: str, specification: object) -> tuple[FilterLine, ...]:
     """The same filters and one more, in its place."""
     line = (name, msgspec.msgpack.encode(specification))
-    return tuple(sorted([*lines, line], key=lambda each: _ORDER.get(each[0], len(_ORDER))))
+    return tuple(sorted([*lines, line], key=lambda each: _place(each[0])))
+
+
+def _place(name: str) -> float:
+    """Sorting keeps the order of those in the same place: extensions run as the annotation names them."""
+    if name.startswith(EXTENSION):
+        return _ORDER[EXTENSIONS_AFTER] + 0.5
+    return _ORDER.get(name, len(_ORDER))
 
 
 def variant_of(spec: Mapping[str, Any], *, cluster_ip: bool) -> Variant | None:

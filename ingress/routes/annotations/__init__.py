@@ -12,6 +12,8 @@ and a line in GROUPS. Sources: ingress-nginx, docs/user-guide/nginx-configuratio
 from collections.abc import Mapping
 from types import ModuleType
 
+import msgspec
+
 from ingress.routes.annotations import (
     access_log,
     affinity,
@@ -22,6 +24,7 @@ from ingress.routes.annotations import (
     client_certificates,
     cors,
     errors,
+    extensions,
     external_auth,
     guard,
     headers,
@@ -36,7 +39,7 @@ from ingress.routes.annotations import (
     upstream_tls,
 )
 from ingress.routes.annotations.idle import Idle
-from ingress.routes.annotations.reader import PREFIXES, Find, Reader
+from ingress.routes.annotations.reader import NO_EXTENSIONS, PREFIXES, Find, Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
 from lb.cluster.objects import Ingress, Key
 from lb.cluster.problems import Problem
@@ -61,6 +64,7 @@ GROUPS: tuple[ModuleType, ...] = (
     canary,
     errors,
     mirror,
+    extensions,
     refused,
 )
 """In the order of reading: of two that fill in the same, the later one counts."""
@@ -80,13 +84,16 @@ def read_annotations(
     prefixes: tuple[str, ...] = PREFIXES,
     compat: bool = True,
     default_backend: str = "",
+    extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
     idle: Idle | None = None,
 ) -> tuple[Wishes, list[Problem], set[Key]]:
     """What the annotations ask for, what is wrong with them, and the objects they refer to.
 
     idle: of the same ConfigMap, saves the time of groups that have nothing to read.
     """
-    reader = Reader(ingress, config, find, prefixes=prefixes, compat=compat, default_backend=default_backend)
+    reader = Reader(
+        ingress, config, find, prefixes=prefixes, compat=compat, default_backend=default_backend, extensions=extensions
+    )
     wishes = Wishes()
     if idle is not None:
         idle.read(GROUPS, reader, wishes)

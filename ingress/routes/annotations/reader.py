@@ -3,7 +3,10 @@
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
+
+import msgspec
 
 from ingress.routes.model import backend_key
 from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret, Service
@@ -22,6 +25,8 @@ FALSE = ("0", "f", "F", "false", "FALSE", "False")
 _SIZE = re.compile(r"([0-9]+)([kKmMgG]?)")
 _UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+NO_EXTENSIONS: Mapping[str, type[msgspec.Struct]] = MappingProxyType({})
 
 Find = Callable[[type[Object], str, str], Object | None]
 
@@ -42,6 +47,7 @@ class Reader:
         prefixes: tuple[str, ...] = PREFIXES,
         compat: bool = True,
         default_backend: str = "",
+        extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
     ) -> None:
         self.ingress = ingress
         self.config = config
@@ -50,6 +56,8 @@ class Reader:
         of ours is read for all such: then look at nothing else of it than whether `spec.tls` is empty."""
         self.default_backend = default_backend
         """Key of the backend of --default-backend-service; "" if there is none."""
+        self.extensions = extensions
+        """Filters of other packages that the operator allows -> what they are told."""
         self.problems: list[Problem] = []
         self.references: set[Key] = set()
         """Secrets, ConfigMaps and Services whose change changes what the annotations mean; also missing ones."""
