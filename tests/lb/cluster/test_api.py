@@ -12,7 +12,7 @@ from kubernetes.aio.client import Configuration
 
 from lb.cluster.api import ApiServer, ApiTiming
 from lb.cluster.connection import Connection, from_kubeconfig
-from lb.cluster.objects import ConfigMap, EndpointSlice, Key, Pod, Service
+from lb.cluster.objects import ConfigMap, EndpointSlice, Key, Namespace, Pod, Secret, Service
 from lb.cluster.store import ObjectStore
 from tests.lb.cluster.conftest import RealApi
 from tests.lb.cluster.waiting import running, until
@@ -396,6 +396,21 @@ async def test_real_pods_of_one_node(real_api: RealApi) -> None:
             await real_api.request("POST", f"/api/v1/namespaces/{shop}/pods", content)
         await until(lambda: store.get(Pod, shop, "here"))
         assert store.keys("Pod") == [Key("Pod", shop, "here")]
+
+
+@real
+async def test_real_namespaces_and_secrets_of_interest(real_api: RealApi) -> None:
+    shop, cart, other = [await namespace(real_api, name) for name in ("shop-e", "cart-e", "other-e")]
+    for place in (shop, cart, other):
+        for name, kind in (("tls", "Opaque"), ("release", "helm.sh/release.v1")):
+            content = {"metadata": {"name": name}, "type": kind, "stringData": {"a": place}}
+            await real_api.request("POST", f"/api/v1/namespaces/{place}/secrets", content)
+    async with followed(real_api, Secret, Namespace, namespaces=(shop, cart)) as (store, source):
+        await until(source.synced.is_set)
+        assert sorted(store.keys("Secret")) == [Key("Secret", cart, "tls"), Key("Secret", shop, "tls")]
+        assert Key("Namespace", "", other) in store.keys("Namespace")
+        await real_api.request("DELETE", f"/api/v1/namespaces/{shop}/secrets/tls")
+        await until(lambda: store.keys("Secret") == [Key("Secret", cart, "tls")])
 
 
 @real

@@ -136,6 +136,15 @@ def test_replace_kind_marks_differences_only() -> None:
     assert store.count(Pod) == 1
 
 
+def test_replace_kind_of_one_namespace() -> None:
+    store = ObjectStore()
+    elsewhere = Service(metadata=Metadata(name="a", namespace="cart"))
+    for each in (service("a"), service("b"), elsewhere):
+        store.put(each)
+    store.replace_kind(Service, [service("b")], namespace="shop")
+    assert {key.namespace + "/" + key.name for key in store.keys("Service")} == {"shop/b", "cart/a"}
+
+
 # --- whatever happens, the indexes are those of a store filled afresh --------------------------------------------
 
 NAMES = st.sampled_from(["a", "b", "c"])
