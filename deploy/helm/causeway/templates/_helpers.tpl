@@ -67,6 +67,14 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if $c.watchIngressWithoutClass }}
 - --watch-ingress-without-class
 {{- end }}
+{{- if $c.ingressClassByName }}
+- --ingress-class-by-name
+{{- end }}
+{{- if $c.scope.enabled }}
+- --watch-namespace={{ $c.scope.namespace | default "$(POD_NAMESPACE)" }}
+{{- else if $c.scope.namespaceSelector }}
+- --watch-namespace-selector={{ $c.scope.namespaceSelector }}
+{{- end }}
 - --lease-namespace=$(POD_NAMESPACE)
 - --election-id={{ include "causeway.election" . }}
 {{- if and $c.publishService.enabled (or $c.service.enabled $c.publishService.pathOverride) }}
