@@ -45,7 +45,6 @@ _ACCEPTED: dict[str, str] = {
     **dict.fromkeys(("tcp-services-configmap", "udp-services-configmap"), _LATER),
     **dict.fromkeys(("apiserver-host", "certificate-authority"), "give --kubeconfig FILE, or run in a pod"),
     **dict.fromkeys(("status-update-interval", "election-ttl"), "statuses follow changes at once"),
-    **dict.fromkeys(("time-buckets", "length-buckets", "size-buckets"), "buckets are ingress-nginx's defaults"),
     "ssl-passthrough-proxy-port": "no second port is needed",
     "default-server-port": "no second port is needed",
     "post-shutdown-grace-period": "nothing has to be waited for",
@@ -84,9 +83,7 @@ _ACCEPTED_ALONE: dict[str, str] = {
     "report-node-internal-ip-address": "give --publish-status-address",
     "enable-topology-aware-routing": "endpoints of all zones are used",
     "disable-sync-events": "there are no such events",
-    **dict.fromkeys(
-        ("enable-metrics", "exclude-socket-metrics", "metrics-per-undefined-host"), "see /metrics of --admin"
-    ),
+    **dict.fromkeys(("enable-metrics", "metrics-per-undefined-host"), "see /metrics of --admin"),
     **dict.fromkeys(
         [
             "disable-full-test",

@@ -164,7 +164,7 @@ cdef class Rows:
         raise StopIteration
 
     cdef object read(self, const Stat* row):
-        cdef const uint64_t* counts = row.counts
+        cdef const uint64_t* counts = &row.counts[0]
         cdef list histograms = []
         cdef int i, j, n
         for i in range(HISTOGRAMS):

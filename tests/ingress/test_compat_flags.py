@@ -54,6 +54,8 @@ def test_the_arguments_of_its_helm_chart() -> None:
         (["--shutdown-grace-period=7"], ["--drain-delay=7"]),
         (["--logtostderr", "--enable-metrics", "--sync-rate-limit", "0.3", "--v=1"], []),
         (["--watch-namespace", "shop"], ["--watch-namespace", "shop"]),
+        (["--time-buckets=1,2", "--size-buckets", "10"], ["--time-buckets=1,2", "--size-buckets", "10"]),
+        (["--exclude-socket-metrics=a,b"], ["--exclude-socket-metrics=a,b"]),
     ],
 )
 def test_flags(given: list[str], made: list[str] | None) -> None:
@@ -70,11 +72,9 @@ def test_who_says_what_to_listen_on_has_no_other_ports() -> None:
 
 
 def test_what_has_no_effect_is_told() -> None:
-    found = translate(
-        ["--disable-leader-election", "--time-buckets=1,2", "--exclude-socket-metrics=false", "--profiling"]
-    )
+    found = translate(["--disable-leader-election", "--sync-period=1m", "--enable-metrics", "--profiling"])
     assert found.arguments == PORTS
-    assert [each.split()[0] for each in found.notes] == ["--disable-leader-election", "--time-buckets", "--profiling"]
+    assert [each.split()[0] for each in found.notes] == ["--disable-leader-election", "--sync-period", "--profiling"]
 
 
 async def test_a_deployments_arguments_against_an_api_server(real_api: RealApi) -> None:
