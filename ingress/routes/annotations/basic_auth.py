@@ -14,6 +14,7 @@ TYPE, SECRET, SECRET_TYPE, REALM = "auth-type", "auth-secret", "auth-secret-type
 FILE_KEY = "auth"
 
 NAMES = {TYPE: Risk.LOW, SECRET: Risk.MEDIUM, SECRET_TYPE: Risk.LOW, REALM: Risk.MEDIUM}
+DIFFERS = {REALM: 'it is text without variables, and "off" is a realm like others'}
 CONFIG = frozenset({OPEN_PATHS})
 
 Users = tuple[tuple[str, str], ...]

@@ -26,6 +26,10 @@ NAMES = {
     PASS: Risk.LOW,
     MATCH: Risk.HIGH,
 }
+DIFFERS = {
+    ERROR_PAGE: "a whole address; a path of the host itself is refused",
+    MATCH: "a pattern of RE2, without look-around and back references; a wrong one lets nobody in",
+}
 CONFIG: frozenset[str] = frozenset()
 
 

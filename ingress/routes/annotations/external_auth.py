@@ -41,6 +41,13 @@ NAMES = {
     ASK_GLOBAL: Risk.LOW,
     "satisfy": Risk.LOW,
 }
+DIFFERS = {
+    URL: "what clients say in X-Forwarded-*, Range and If-* is not for the service",
+    **dict.fromkeys(
+        ("auth-keepalive", "auth-keepalive-requests", "auth-keepalive-share-vars", "auth-keepalive-timeout"),
+        "connections to the service are always kept and shared",
+    ),
+}
 CONFIG = frozenset(
     {
         OPEN_PATHS,
