@@ -16,6 +16,7 @@ from ingress.routes.config_values import (
     names,
     networks,
     number,
+    patterns,
     protocols,
     reference,
     seconds,
@@ -99,29 +100,26 @@ _BEHIND: dict[str, _Key] = {
         flag: """ssl-redirect force-ssl-redirect hsts hsts-include-subdomains hsts-preload disable-access-log
             service-upstream allow-backend-server-header
             enable-access-log-for-default-backend proxy-add-original-uri-header relative-redirects
-            use-port-in-redirects preserve-trailing-slash allow-cross-namespace-resources proxy-ssl-location-only
-            allow-snippet-annotations strict-validate-path-type global-auth-always-set-cookie generate-request-id
-            enable-opentelemetry opentelemetry-trust-incoming-span enable-underscores-in-headers
-            ignore-invalid-headers disable-proxy-intercept-errors""",
+            use-port-in-redirects preserve-trailing-slash allow-cross-namespace-resources
+            strict-validate-path-type global-auth-always-set-cookie generate-request-id
+            disable-proxy-intercept-errors""",
         text("(?i)HTTP|HTTPS|AUTO_HTTP|GRPC|GRPCS|FCGI"): "backend-protocol",
         choice("on", "off"): "proxy-buffering proxy-request-buffering",
         size(): "proxy-body-size limit-rate limit-rate-after",
         codes: "custom-http-errors",
         networks: "whitelist-source-range denylist-source-range block-cidrs",
-        words(): """no-auth-locations no-tls-redirect-locations skip-access-log-urls block-user-agents block-referers
-            hide-headers global-allowed-response-headers annotation-value-word-blocklist""",
+        words(): """no-auth-locations no-tls-redirect-locations hide-headers global-allowed-response-headers
+            annotation-value-word-blocklist""",
+        patterns: "skip-access-log-urls block-user-agents block-referers",
         reference: "add-headers proxy-set-headers global-auth-proxy-set-headers",
         text(): """proxy-cookie-domain proxy-cookie-path proxy-redirect-from proxy-redirect-to global-auth-url
             global-auth-method global-auth-signin global-auth-signin-redirect-param global-auth-response-headers
             global-auth-request-redirect global-auth-cache-key global-auth-cache-duration limit-conn-zone-variable
-            otlp-collector-host otel-service-name otel-sampler upstream-hash-by""",
-        number(1, 65535): "otlp-collector-port otel-max-queuesize otel-schedule-delay-millis",
-        number(1, 65536): "otel-max-export-batch-size",
+            upstream-hash-by""",
         number(0, 2**31 - 1): "hsts-max-age",
         number(300, 599): "limit-req-status-code limit-conn-status-code",
         choice("301", "302", "307", "308"): "http-redirect-code",
         choice("Low", "Medium", "High", "Critical"): "annotations-risk-level",
-        text(r"[01](\.[0-9]+)?"): "otel-sampler-ratio",
     }.items()
     for name in names(listed)
 }
@@ -159,7 +157,10 @@ _NEEDLESS = frozenset(
     proxy-max-temp-file-size proxy-http-version keep-alive-requests error-log-level error-log-path log-format-stream
     disable-ipv6-dns gzip-disable limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections
     enable-auth-access-log client-body-in-file-only upstream-http-version ssl-prefer-server-ciphers
-    global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins""")
+    global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins proxy-ssl-location-only
+    allow-snippet-annotations opentelemetry-trust-incoming-span otlp-collector-host otlp-collector-port
+    otel-service-name otel-sampler otel-sampler-ratio otel-max-queuesize otel-schedule-delay-millis
+    otel-max-export-batch-size enable-underscores-in-headers ignore-invalid-headers""")
 )
 """nginx's own housekeeping, and what is always so here: accepted without a word."""
 
@@ -174,6 +175,7 @@ _REFUSED = {
         names("""enable-modsecurity enable-owasp-modsecurity-crs modsecurity-snippet"""),
         "NOBODY INSPECTS REQUESTS: there is no ModSecurity here; put a web application firewall before this proxy",
     ),
+    "enable-opentelemetry": "no spans are made here; traceparent goes through to endpoints, which can make theirs",
     **dict.fromkeys(
         names("use-geoip use-geoip2 geoip2-autoreload-in-minutes"), "there are no GeoIP variables here; drop it"
     ),

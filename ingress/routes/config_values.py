@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ingress.filters.patterns import Listed
 from ingress.routes.annotations.reader import FALSE, TRUE
 
 _SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)")
@@ -100,6 +101,13 @@ def words(pattern: str = r"[^\x00-\x1f\x7f]+") -> Callable[[str], tuple[str, ...
         return listed
 
     return parse
+
+
+def patterns(value: str) -> tuple[str, ...]:
+    """Texts, and patterns after a "~", separated by commas."""
+    listed = tuple(each.strip() for each in value.split(",") if each.strip())
+    Listed(listed)
+    return listed
 
 
 def tokens(value: str) -> tuple[str, ...]:

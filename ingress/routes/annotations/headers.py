@@ -28,6 +28,8 @@ CONFIG = frozenset(
         "hide-headers",
         "server-tokens",
         "allow-backend-server-header",
+        "generate-request-id",
+        "proxy-add-original-uri-header",
         "global-allowed-response-headers",
         "proxy-cookie-domain",
         "proxy-cookie-path",
@@ -91,6 +93,10 @@ def _config_maps(reader: Reader, wishes: Wishes) -> None:
                 tell(name, value)
             elif key == "proxy-set-headers":
                 wishes.keep_from_endpoint(name)
+    if reader.flag("", config="proxy-add-original-uri-header"):
+        variable["proxy-set-headers"].append(("X-Original-Uri", "$request_uri"))
+    if not reader.flag("", True, config="generate-request-id"):
+        variable["proxy-set-headers"].append(("X-Request-ID", "$http_x_request_id"))
     for name in reader.words("", config="hide-headers"):
         if _NAME.fullmatch(name):
             wishes.keep_from_client(name)

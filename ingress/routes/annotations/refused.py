@@ -13,6 +13,8 @@ _INSTEAD = (
 _WAF = "NOBODY INSPECTS REQUESTS: there is no ModSecurity here, so the protection it gave is lost"
 _WAF_INSTEAD = "put a web application firewall before this proxy or before the Service, or write a filter"
 _REMOVED = "ingress-nginx has removed it as well"
+_SPANS = "no spans are made here"
+_TRACE = "let endpoints make theirs: traceparent goes through to them"
 _FASTCGI = "FastCGI is not spoken here"
 GRAVE = frozenset({_SNIPPET, _WAF, _FASTCGI})
 """Without the effect the Ingress is not what its author wanted: new ones are not admitted."""
@@ -20,36 +22,42 @@ GRAVE = frozenset({_SNIPPET, _WAF, _FASTCGI})
 _REASONS: dict[str, tuple[Risk, str, str]] = {
     "configuration-snippet": (Risk.CRITICAL, _SNIPPET, _INSTEAD),
     "server-snippet": (Risk.CRITICAL, _SNIPPET, _INSTEAD),
-    "stream-snippet": (Risk.CRITICAL, _SNIPPET, "use --tcp-services-configmap for TCP"),
+    "stream-snippet": (Risk.CRITICAL, _SNIPPET, "give TCP a Service of type LoadBalancer"),
     "auth-snippet": (Risk.CRITICAL, _SNIPPET, "use auth-proxy-set-headers, auth-method or auth-cache-key"),
     "enable-modsecurity": (Risk.LOW, _WAF, _WAF_INSTEAD),
     "enable-owasp-core-rules": (Risk.LOW, _WAF, _WAF_INSTEAD),
     "modsecurity-snippet": (Risk.CRITICAL, _WAF, _WAF_INSTEAD),
     "modsecurity-transaction-id": (Risk.HIGH, _WAF, _WAF_INSTEAD),
+    "enable-opentelemetry": (Risk.LOW, _SPANS, _TRACE),
+    "opentelemetry-operation-name": (Risk.MEDIUM, _SPANS, _TRACE),
+    "opentelemetry-trust-incoming-span": (Risk.LOW, _SPANS, _TRACE),
     "http2-push-preload": (Risk.LOW, "browsers have removed server push", "send Link: rel=preload, or 103 Early Hints"),
     "secure-backends": (Risk.LOW, _REMOVED, 'write backend-protocol: "HTTPS"'),
-    "enable-opentracing": (Risk.LOW, _REMOVED, "use enable-opentelemetry"),
-    "opentracing-trust-incoming-span": (Risk.LOW, _REMOVED, "use opentelemetry-trust-incoming-span"),
+    "enable-opentracing": (Risk.LOW, _REMOVED, _TRACE),
+    "opentracing-trust-incoming-span": (Risk.LOW, _REMOVED, _TRACE),
     "global-rate-limit": (Risk.LOW, _REMOVED, "use limit-rps or limit-rpm, which count for each replica"),
     "global-rate-limit-window": (Risk.LOW, _REMOVED, "use limit-rps or limit-rpm"),
     "global-rate-limit-key": (Risk.HIGH, _REMOVED, "use limit-rps or limit-rpm, which count by client address"),
     "global-rate-limit-ignored-cidrs": (Risk.MEDIUM, _REMOVED, "use limit-allowlist"),
-    "fastcgi-index": (Risk.MEDIUM, "FastCGI is not spoken here", "put an HTTP server before the application"),
-    "fastcgi-params-configmap": (
-        Risk.MEDIUM,
-        "FastCGI is not spoken here",
-        "put an HTTP server before the application",
-    ),
+    "fastcgi-index": (Risk.MEDIUM, _FASTCGI, "put an HTTP server before the application"),
+    "fastcgi-params-configmap": (Risk.MEDIUM, _FASTCGI, "put an HTTP server before the application"),
     **{
         f"influxdb-{name}": (Risk.LOW, _REMOVED, "take the numbers from /metrics")
         for name in ("measurement", "port", "host", "server-name")
     },
     "enable-influxdb": (Risk.LOW, _REMOVED, "take the numbers from /metrics"),
 }
-SWITCHES = frozenset({"enable-modsecurity", "enable-owasp-core-rules", "http2-push-preload", "secure-backends"}) | {
-    "enable-opentracing",
-    "enable-influxdb",
-}
+SWITCHES = frozenset(
+    {
+        "enable-modsecurity",
+        "enable-owasp-core-rules",
+        "http2-push-preload",
+        "secure-backends",
+        "enable-opentelemetry",
+        "enable-opentracing",
+        "enable-influxdb",
+    }
+)
 """Those that ask for nothing when they are off."""
 
 SILENT = {"session-cookie-hash": Risk.LOW}

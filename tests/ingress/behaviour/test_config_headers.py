@@ -71,6 +71,24 @@ async def test_220_fields_for_clients_and_endpoints(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "claimed", "wanted"),
+    [
+        pytest.param({"generate-request-id": "false"}, "", "", id="211-none"),
+        pytest.param({"generate-request-id": "false"}, "mine", "mine", id="211-the-clients"),
+        pytest.param({"generate-request-id": "false", "proxy-add-original-uri-header": "true"}, "", "", id="211-both"),
+    ],
+)
+async def test_211_request_ids_that_are_not_made(site: Site, config: dict[str, str], claimed: str, wanted: str) -> None:
+    async def sent() -> tuple[str, str]:
+        fields = [("x-request-id", claimed)] if claimed else []
+        found = (await site.get("a.example", "/p?q", fields=fields)).echo["headers"]
+        return found.get("x-request-id", ""), found.get("x-original-uri", "")
+
+    site.configure(config)
+    await site.becomes(sent, (wanted, "/p?q" if "proxy-add-original-uri-header" in config else ""))
+
+
+@pytest.mark.parametrize(
     ("config", "told", "wanted"),
     [
         pytest.param({}, "", "", id="221"),
