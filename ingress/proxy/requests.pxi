@@ -184,13 +184,17 @@ cdef class Request:
             return None
         return shown_certificate(self.x.peer.auth, carrier_tls(self.x))
 
-    def field(self, str name not None):
+    cdef list values_of(self, str name):
+        """Of the fields of one name, as edited."""
         cdef Edits edits = self.plan.sent if self.sent is None else self.sent
         if edits is not None:
             found = edits.values(name.lower().encode("latin-1", "replace"))
             if found is not None:
-                return ", ".join(found) if found else None
-        found = head_values(self.head, self.fields_at, name)
+                return found
+        return head_values(self.head, self.fields_at, name)
+
+    def field(self, str name not None):
+        found = self.values_of(name)
         return ", ".join(found) if found else None
 
     def fields(self):
@@ -203,7 +207,7 @@ cdef class Request:
         return found
 
     def cookie(self, str name not None):
-        for each in (self.field("cookie") or "").replace(", ", "; ").split(";"):
+        for each in ";".join(self.values_of("cookie")).split(";"):
             key, equals, value = each.strip().partition("=")
             if equals and key == name:
                 return value

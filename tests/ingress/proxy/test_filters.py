@@ -29,14 +29,14 @@ async def test_everything_a_filter_may_ask_for() -> None:
         seen["fields"] = list(asked.fields())
         seen["accept"] = asked.field("ACCEPT")
         seen["none"] = asked.field("x-none")
-        seen["cookies"] = [asked.cookie(name) for name in ("a", "b", "c", "d")]
+        seen["cookies"] = [asked.cookie(name) for name in ("a", "b", "c", "d", "e")]
         seen["endpoints"] = asked.endpoints("backend"), asked.endpoints("nobody")
 
     async with rig() as r:
         route(r, chain(look))
         await r.ask(
             b"POST /a%20b//c/../d?x=1?y HTTP/1.1\r\nHost: Shop.Example.:8080\r\nAccept: text/html\r\n"
-            b"Cookie: a=1; b=2;c=x=y\r\naccept:  */* \r\nX-Raw: \xe9\r\nConnection: close\r\n"
+            b"Cookie: a=1, 2; b=2;c=x=y\r\nCookie: d=4; a=5\r\naccept:  */* \r\nX-Raw: \xe9\r\nConnection: close\r\n"
             b"Content-Length: 3\r\n\r\nabc"
         )
         assert seen["method"] == "POST"
@@ -63,7 +63,7 @@ async def test_everything_a_filter_may_ask_for() -> None:
         assert (seen["pin"], seen["log"], seen["user"], seen["alternative"]) == ("", False, "", "")
         assert seen["accept"] == "text/html, */*"
         assert seen["none"] is None
-        assert seen["cookies"] == ["1", "2", "x=y", None]
+        assert seen["cookies"] == ["1, 2", "2", "x=y", "4", None]
         assert seen["fields"][0] == ("Host", "Shop.Example.:8080")
         assert ("X-Raw", "é") in seen["fields"]
         host, port = r.endpoint.address
