@@ -80,7 +80,7 @@ def _system_layer(cache: Path) -> Path:
         made = Path(scratch) / "layer.tar"
         with new_layer(made) as files:
             _fill_system(files, site)
-        made.replace(layer)
+        _keep(made, layer)
     return layer
 
 
@@ -129,8 +129,15 @@ def _own_layer(cache: Path) -> Path:
             files.tree(_site_packages(), site, without=("bin",))
             files.libraries(_extensions(site))
             files.file(PLUGIN, plugin)
-        made.replace(layer)
+        _keep(made, layer)
     return layer
+
+
+def _keep(made: Path, layer: Path) -> None:
+    """In place of layers of its kind that were made of something else."""
+    for old in layer.parent.glob(f"{layer.name.partition('-')[0]}-*.tar"):
+        old.unlink()
+    made.replace(layer)
 
 
 def compile_plugin(out: Path) -> None:
