@@ -9,9 +9,12 @@ from pathlib import Path
 import click
 import msgspec
 
+from ingress.listeners import BadAddress
+from ingress.publish import read_service
 from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
 from ingress.routes.migration import Fate, IngressReport, Report, report_of
+from ingress.routes.model import Defaults
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import KINDS as ALL_KINDS
 from lb.cluster.problems import Problem
@@ -36,7 +39,8 @@ td{padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top;overflow
     help="text: problems alone, a line each. The others: the whole report, for each Ingress what becomes of each "
     "annotation.",
 )
-def check(manifests: Path | None, kubeconfig: Path | None, output: str) -> None:
+@click.option("--configmap", metavar="NAMESPACE/NAME", help="Check the controller's ConfigMap as well.")
+def check(manifests: Path | None, kubeconfig: Path | None, output: str, configmap: str | None) -> None:
     """Print everything that is wrong with the manifests in DIR, or with the objects of a live cluster.
 
     The report (--output table, json or html) tells for each Ingress which annotations are honoured, which differ from
@@ -48,7 +52,11 @@ def check(manifests: Path | None, kubeconfig: Path | None, output: str) -> None:
             "what to check? Give '-f' DIR for a folder of manifests, or --kubeconfig FILE for a cluster"
         )
     store, problems, selection = _folder(manifests) if manifests is not None else _cluster(kubeconfig)
-    table = RoutingTable(store, selection)
+    try:
+        named = None if configmap is None else read_service(configmap)
+    except BadAddress as error:
+        raise click.UsageError(f"--configmap: {error}") from None
+    table = RoutingTable(store, selection, defaults=Defaults(config_map=named))
     table.update(None)
     report = report_of(table, problems)
     if output == "text":

@@ -307,7 +307,15 @@ def serve(
 )
 @click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
 @_publishing
-@click.option("--lease-namespace", metavar="NAME", default="kube-system", show_default=True, help=_LEASE_NAMESPACE)
+@click.option(
+    "--lease-namespace",
+    metavar="NAME",
+    default="kube-system",
+    envvar="POD_NAMESPACE",
+    show_default=True,
+    show_envvar=True,
+    help=_LEASE_NAMESPACE,
+)
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
 @webhook_flags
 @nginx_flags
@@ -325,7 +333,8 @@ def ingress(
     """Ingress controller: the proxy of `causeway serve` with the API server as its source.
 
     Takes the arguments of an ingress-nginx Deployment as they are. Without --http and --https it listens on its ports:
-    :80, :443, and :10254 for --admin, or as --http-port, --https-port and --healthz-port say.
+    :80, :443, and :10254 for --admin, or as --http-port, --https-port and --healthz-port say; and it logs requests to
+    standard output.
     """
     watching = take_watching(listening)
     webhook = admission_webhook(listening)

@@ -116,7 +116,8 @@ class Translated(NamedTuple):
 def translate(arguments: Sequence[str]) -> Translated:
     """Arguments of `causeway ingress` or of ingress-nginx, or of both -> of `causeway ingress`.
 
-    Where neither --http nor --https says what to listen on, ingress-nginx's ports count, --http-port and the like.
+    Where neither --http nor --https says what to listen on, ingress-nginx's ports count, --http-port and the like, and
+    requests are logged as it does.
     """
     return _Translation(arguments).run()
 
@@ -136,6 +137,8 @@ class _Translation:
         names = {_named(each)[0] for each in self.made}
         if not names & {"http", "https"}:
             self.made += [f"--http=:{self.held['http-port']}", f"--https=:{self.held['https-port']}"]
+            if "access-log" not in names:
+                self.made.append("--access-log=-")
             if "admin" not in names:
                 self.made.append(f"--admin={self.held['healthz-host']}:{self.held['healthz-port']}")
             if "health-check-path" not in names:

@@ -104,6 +104,7 @@ def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
             "ingress": route.ingress,
             "field": route.field,
             "backend": route.backend,
+            "filters": [name for name, _ in route.filters],
             "endpoints": [_shown(*endpoint) for endpoint in table.backends[route.backend].endpoints],
             "state": table.backends[route.backend].state,
         }

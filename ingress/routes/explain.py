@@ -16,7 +16,7 @@ from lb.cluster.objects import Ingress
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One choice: `about` is host, path, certificate, backend or endpoints; `said` is for people."""
+    """One choice: `about` is host, path, filters, certificate, backend or endpoints; `said` is for people."""
 
     about: str
     said: str
@@ -58,6 +58,10 @@ def explain(table: RoutingTable, scheme: str, host: str, path: str) -> Explanati
     if route is None:
         steps += _left_out(table, name, chosen)
         return Explanation(tuple(steps), 404, certificate=certificate)
+    if route.filters:
+        steps.append(
+            Step("filters", f"then {', '.join(name for name, _ in route.filters)}, which may answer themselves")
+        )
     backend = table.backends[route.backend]
     said = f"Service {backend.namespace}/{backend.service} port {backend.port}: {backend.state}"
     steps.append(Step("backend", said))
@@ -152,7 +156,9 @@ def _host_reason(table: RoutingTable, name: str, chosen: HostTable | None) -> st
         known = sorted(host for host in table.hosts if host)
         some = ", ".join(known[:5]) + (f" and {len(known) - 5} more" if len(known) > 5 else "")
         return f"no Ingress serves {name}" + (f"; served are: {some}" if known else "; no host is served at all")
-    owners = ", ".join(f"Ingress {owner.title}" for owner in table.owners_of(chosen.host))
+    titles = [owner.title for owner in table.owners_of(chosen.host)]
+    titles = titles or list(dict.fromkeys(route.ingress for route in chosen.routes if route.ingress))
+    owners = ", ".join(f"Ingress {title}" for title in titles) or "the default backend"
     if chosen.host == name:
         return f"{name}: {owners}"
     if chosen.host:

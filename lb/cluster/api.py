@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lb.cluster.connection import ApiFailed, Connection, path_of
-from lb.cluster.objects import Object, Pod, Secret
+from lb.cluster.objects import ConfigMap, Object, Pod, Secret
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page
@@ -24,6 +24,8 @@ from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Ref
 log = logging.getLogger(__name__)
 
 GONE = 410
+CONFIG_MAPS = "metadata.name!=kube-root-ca.crt"
+"""Not the one that every namespace has."""
 SECRETS = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token"
 """Not those that nobody refers to: records of Helm, by far the largest, and credentials of others."""
 
@@ -235,6 +237,8 @@ class ApiServer:
             return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
         if scope.cls is Secret:
             return {"fieldSelector": SECRETS}
+        if scope.cls is ConfigMap:
+            return {"fieldSelector": CONFIG_MAPS}
         return {}
 
     def _answered(self, scope: _Scope) -> None:

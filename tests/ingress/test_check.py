@@ -67,3 +67,15 @@ async def test_a_live_cluster(real_api: RealApi) -> None:
     (only,) = [each for each in report["ingresses"] if each["ingress"] == "default/web"]
     assert only["served"]
     assert [each["fate"] for each in only["findings"]] == ["honoured", "refused"]
+
+
+def test_the_config_map_is_checked(tmp_path: Path) -> None:
+    Folder(tmp_path).write_text(
+        "config",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller, namespace: ops}\ndata: {keep-alvie: '7'}\n",
+    )
+    done = run("-f", str(tmp_path), "--configmap", "ops/controller")
+    assert done.returncode == 1
+    assert "ConfigMap ops/controller: data[keep-alvie]: it is not known here" in done.stdout
+    assert run("-f", str(tmp_path)).returncode == 0
+    assert "NAMESPACE/NAME" in run("-f", str(tmp_path), "--configmap", "x").stderr

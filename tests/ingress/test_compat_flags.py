@@ -8,7 +8,7 @@ from tests.ingress.serving import started
 from tests.ingress.site import ANYBODY
 from tests.lb.cluster.conftest import RealApi
 
-PORTS = ["--http=:80", "--https=:443", "--admin=:10254", "--health-check-path=/healthz"]
+PORTS = ["--http=:80", "--https=:443", "--access-log=-", "--admin=:10254", "--health-check-path=/healthz"]
 
 
 def test_the_arguments_of_its_helm_chart() -> None:
@@ -60,7 +60,13 @@ def test_the_arguments_of_its_helm_chart() -> None:
 )
 def test_flags(given: list[str], made: list[str] | None) -> None:
     expected = {
-        "--http-port=8080": ["--http=:8080", "--https=:8443", "--admin=127.0.0.1:1", "--health-check-path=/healthz"],
+        "--http-port=8080": [
+            "--http=:8080",
+            "--https=:8443",
+            "--access-log=-",
+            "--admin=127.0.0.1:1",
+            "--health-check-path=/healthz",
+        ],
         "--metrics-per-host=false": ["--metrics-per-host=false", "--update-status-on-shutdown=true", *PORTS],
     }
     assert translate(given).arguments == (expected[given[0]] if made is None else [*made, *PORTS])

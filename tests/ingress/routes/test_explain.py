@@ -132,3 +132,15 @@ async def test_the_engine_finds_the_same_route(table: RoutingTable) -> None:
                 assert engine.match(host, path) == (route.id if route else None), f"{host} {path}"
     finally:
         engine.close()
+
+
+def test_what_a_route_does_besides_is_explained_and_so_is_an_alias() -> None:
+    annotations = {
+        "nginx.ingress.kubernetes.io/enable-cors": "true",
+        "nginx.ingress.kubernetes.io/server-alias": "b.example",
+    }
+    found = ingress("web", {"a.example": [("/", "Prefix", "x")]}, annotations=annotations)
+    told = said(explain(table_of(found, *service("x", "10.0.0.1:80")), "http", "b.example", "/"))
+    assert "host: b.example: Ingress shop/web" in told
+    assert "filters: then " in told
+    assert "cors" in told
