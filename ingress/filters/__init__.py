@@ -23,6 +23,7 @@ FILTERS: dict[str, str] = {
     "https": "ingress.filters.https:Https",
     "limits": "ingress.filters.limits:Limits",
     "access": "ingress.filters.access:Access",
+    "uncompressed": "ingress.filters.uncompressed:Uncompressed",
     "headers": "ingress.filters.headers:Headers",
     "rewrite": "ingress.filters.rewrite:Rewrite",
     "locations": "ingress.filters.locations:Locations",

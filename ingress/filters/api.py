@@ -157,6 +157,8 @@ class Request(Protocol):
     """What a consistent hash of `hash_by="filter"` goes by; b"" goes anywhere."""
     log: bool
     """Whether a line is written to the access log."""
+    compress: bool
+    """Whether the response may be compressed here, where the route and the client like it."""
     user: str
     """$remote_user of the log."""
     alternative: str

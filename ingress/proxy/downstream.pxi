@@ -363,6 +363,8 @@ cdef int exchange_forward(Exchange* x, u8* p, int n, Head* h, Target* t, int sta
         status = 413
     if status == 0 and x.options & COMPRESS:
         x.accepts = <u8>accepted_coding(&x.k.o.packing, p, h)
+        if x.asked != NULL and not (<Request>x.asked).compress:
+            x.accepts = IDENTITY
     if status == 0 and not request_build(x, p, h, t, 0 if x.spooling else body_n):
         status = 431
     if status == 0 and x.spooling:

@@ -157,6 +157,7 @@ class Request:
     pin_retries: bool
     hash_key: bytes
     log: bool
+    compress: bool
     user: str
     alternative: str
     notes: dict[str, Any]

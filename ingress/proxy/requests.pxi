@@ -103,6 +103,7 @@ cdef class Request:
     cdef public bint pin_retries
     cdef public bytes hash_key
     cdef public bint log
+    cdef public bint compress
     cdef public str user
     cdef public str alternative
 
@@ -344,6 +345,7 @@ cdef Request make_request(Exchange* x, Plan plan, const u8* p, const Head* h, co
     r.pin_text = r.user = r.alternative = ""
     r.hash_key = b""
     r.log = x.log != NULL and not plan.silent
+    r.compress = True
     return r
 
 

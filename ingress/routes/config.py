@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ingress.routes.config_values import (
+    bare_patterns,
     choice,
     codes,
     flag,
@@ -111,6 +112,7 @@ _BEHIND: dict[str, _Key] = {
         words(): """no-auth-locations no-tls-redirect-locations hide-headers global-allowed-response-headers
             annotation-value-word-blocklist""",
         patterns: "skip-access-log-urls block-user-agents block-referers",
+        bare_patterns: "gzip-disable",
         reference: "add-headers proxy-set-headers global-auth-proxy-set-headers",
         text(): """proxy-cookie-domain proxy-cookie-path proxy-redirect-from proxy-redirect-to global-auth-url
             global-auth-method global-auth-signin global-auth-signin-redirect-param global-auth-response-headers
@@ -155,7 +157,7 @@ _NEEDLESS = frozenset(
     proxy-buffers-number proxy-busy-buffers-size proxy-headers-hash proxy-stream-responses proxy-stream-timeout
     proxy-stream-next-upstream proxy-stream-next-upstream-timeout proxy-stream-next-upstream-tries
     proxy-max-temp-file-size proxy-http-version keep-alive-requests error-log-level error-log-path log-format-stream
-    disable-ipv6-dns gzip-disable limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections
+    disable-ipv6-dns limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections
     enable-auth-access-log client-body-in-file-only upstream-http-version ssl-prefer-server-ciphers
     global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins proxy-ssl-location-only
     allow-snippet-annotations opentelemetry-trust-incoming-span otlp-collector-host otlp-collector-port

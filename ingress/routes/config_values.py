@@ -110,6 +110,11 @@ def patterns(value: str) -> tuple[str, ...]:
     return listed
 
 
+def bare_patterns(value: str) -> tuple[str, ...]:
+    """Patterns separated by commas."""
+    return tuple(each.removeprefix("~") for each in patterns(",".join(f"~{each}" for each in value.split(","))))
+
+
 def tokens(value: str) -> tuple[str, ...]:
     """What proxy-next-upstream lists."""
     listed = words()(value)

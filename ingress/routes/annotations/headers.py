@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ingress.filters.cookies import CookiesSpecification
 from ingress.filters.headers import HeadersSpecification
+from ingress.filters.uncompressed import UncompressedSpecification
 from ingress.filters.variables import Template
 from ingress.routes.annotations.reader import Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
@@ -34,6 +35,7 @@ CONFIG = frozenset(
         "proxy-cookie-domain",
         "proxy-cookie-path",
         "use-gzip",
+        "gzip-disable",
         "enable-brotli",
     }
 )
@@ -44,6 +46,8 @@ DIFFERS = {
     "connection-proxy-header": "only keep-alive can be said; upgrades go through all the same",
 }
 
+OLD = r"MSIE [4-6]\."
+"""What nginx calls msie6."""
 YEAR_SECONDS = 31536000
 _NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
 
@@ -57,6 +61,9 @@ def read(reader: Reader, wishes: Wishes) -> None:
     _cookies(reader, wishes)
     if "use-gzip" in reader.config or "enable-brotli" in reader.config:
         wishes.options["compress"] = reader.flag("", config="use-gzip") or reader.flag("", config="enable-brotli")
+        agents = tuple(OLD if each == "msie6" else each for each in reader.words("", config="gzip-disable"))
+        if wishes.options["compress"] and agents:
+            wishes.filters["uncompressed"] = UncompressedSpecification(agents)
 
 
 def _hsts(reader: Reader, wishes: Wishes) -> None:

@@ -154,6 +154,20 @@ async def test_223_compression(site: Site, config: dict[str, str], accepted: str
 
 
 @pytest.mark.parametrize(
+    ("agent", "coding"),
+    [("Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)", ""), ("x OldBot/1", ""), ("Mozilla/5.0", "gzip")],
+)
+async def test_223_clients_that_get_it_plain(site: Site, agent: str, coding: str) -> None:
+    async def coded() -> tuple[str, str]:
+        fields = [("accept-encoding", "gzip"), ("user-agent", agent), ("x-long", "x" * 300)]
+        found = (await site.get("a.example", fields=fields)).fields
+        return found.get("content-encoding", ""), found.get("vary", "").lower()
+
+    site.configure({"use-gzip": "true", "gzip-types": "application/json", "gzip-disable": "msie6,oldbot"})
+    await site.becomes(coded, (coding, "accept-encoding"))
+
+
+@pytest.mark.parametrize(
     ("config", "fields", "wanted"),
     [
         pytest.param({"block-cidrs": "127.0.0.0/8"}, {}, 403, id="229-cidrs"),

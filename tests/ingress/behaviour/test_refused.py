@@ -15,7 +15,6 @@ site = fixture_of(
     annotated("waf.example", {"enable-modsecurity": "true", "session-cookie-hash": "md5"}),
     annotated("risky.example", {"upstream-hash-by": "$request_uri"}),
     annotated("words.example", {"permanent-redirect": "https://www.forbidden.example"}),
-    annotated("alias.example", {"server-alias": "bar.example, good.example"}, ("/", "Prefix", "aliased"), name="alias"),
     flags=CONFIGURED,
 )
 
@@ -62,12 +61,3 @@ async def test_253_forbidden_words(site: Site) -> None:
     assert await status(site, "good.example") == 200
     site.configure({})
     await site.becomes(lambda: status(site, "words.example"), 301)
-
-
-async def test_250_more_names(site: Site) -> None:
-    assert (await site.get("bar.example")).service == "aliased"
-    assert (await site.get("good.example")).service == "echo"
-    site.folder.write("names", [annotated("late.example", {"server-alias": "baz.example"})])
-    await site.becomes(lambda: status(site, "baz.example"), 200)
-    site.folder.write("names", [annotated("late.example", {})])
-    await site.becomes(lambda: status(site, "baz.example"), 404)

@@ -52,6 +52,7 @@ class Asked:
     pin_retries: bool = False
     hash_key: bytes = b""
     log: bool = True
+    compress: bool = True
     user: str = ""
     alternative: str = ""
     notes: dict[str, Any] = field(default_factory=dict)

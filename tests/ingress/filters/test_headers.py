@@ -4,6 +4,7 @@ import pytest
 
 from ingress.filters.cookies import Cookies, CookiesSpecification
 from ingress.filters.headers import Headers, HeadersSpecification
+from ingress.filters.uncompressed import Uncompressed, UncompressedSpecification
 from ingress.filters.unlogged import Unlogged, UnloggedSpecification
 from tests.ingress.filters.asked import Answered, Asked, Desk
 
@@ -45,3 +46,12 @@ def test_what_is_not_worth_a_line(target: str, logged: bool) -> None:
     asked = Asked(target)
     Unlogged(UnloggedSpecification(("/healthz", "~tick$")), Desk()).request(asked)
     assert asked.log is logged
+
+
+@pytest.mark.parametrize(
+    ("agent", "plain"), [("x MSIE 6.0", True), ("x msie 5.5", True), ("MSIE 7.0", False), ("", False)]
+)
+def test_223_who_gets_responses_as_they_are(agent: str, plain: bool) -> None:
+    asked = Asked(headers=(("User-Agent", agent),))
+    Uncompressed(UncompressedSpecification((r"MSIE [4-6]\.",)), Desk()).request(asked)
+    assert asked.compress is not plain

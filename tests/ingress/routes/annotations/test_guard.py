@@ -63,7 +63,8 @@ TABLE = {
         cors-allow-credentials cors-max-age enable-cors custom-http-errors default-backend
         disable-proxy-intercept-errors enable-global-auth auth-always-set-cookie auth-keepalive auth-keepalive-requests
         auth-keepalive-share-vars auth-keepalive-timeout auth-method http2-push-preload load-balance enable-access-log
-        enable-opentelemetry opentelemetry-trust-incoming-span enable-rewrite-log mirror-request-body enable-modsecurity enable-owasp-core-rules proxy-buffer-size
+        enable-opentelemetry opentelemetry-trust-incoming-span
+        enable-rewrite-log mirror-request-body enable-modsecurity enable-owasp-core-rules proxy-buffer-size
         proxy-buffering proxy-buffers-number proxy-connect-timeout proxy-http-version proxy-max-temp-file-size
         proxy-next-upstream-timeout proxy-next-upstream-tries proxy-read-timeout proxy-request-buffering
         proxy-send-timeout proxy-ssl-protocols proxy-ssl-server-name proxy-ssl-verify proxy-ssl-verify-depth
@@ -73,7 +74,8 @@ TABLE = {
         session-cookie-change-on-failure session-cookie-conditional-samesite-none session-cookie-samesite
         session-cookie-secure upstream-hash-by-subset upstream-hash-by-subset-size upstream-vhost use-port-in-redirects
         """,
-    Risk.MEDIUM: """opentelemetry-operation-name allowlist-source-range auth-realm auth-secret canary-by-cookie canary-by-header
+    Risk.MEDIUM: """opentelemetry-operation-name
+        allowlist-source-range auth-realm auth-secret canary-by-cookie canary-by-header
         canary-by-header-pattern canary-by-header-value auth-tls-secret auth-tls-verify-client cors-allow-headers
         cors-allow-methods cors-allow-origin cors-expose-headers custom-headers denylist-source-range
         auth-cache-duration auth-cache-key auth-proxy-set-headers auth-request-redirect auth-response-headers

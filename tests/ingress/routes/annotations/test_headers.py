@@ -6,6 +6,7 @@ import pytest
 
 from ingress.filters.cookies import CookiesSpecification
 from ingress.filters.headers import HeadersSpecification
+from ingress.filters.uncompressed import UncompressedSpecification
 from ingress.routes.annotations import access_log, headers
 from ingress.routes.annotations.wishes import Wishes
 from tests.ingress.routes.annotations.reading import config_map, read
@@ -119,6 +120,12 @@ def test_cookies(annotations: dict[str, str], config: dict[str, str], wanted: ob
 )
 def test_compression(config: dict[str, str], compress: bool | None) -> None:
     assert options(config).get("compress") is compress
+
+
+def test_clients_that_get_responses_as_they_are() -> None:
+    wishes, _ = read(headers, {}, {"use-gzip": "true", "gzip-disable": "msie6,old"})
+    assert wishes.filters["uncompressed"] == UncompressedSpecification((r"MSIE [4-6]\.", "old"))
+    assert read(headers, {}, {"use-gzip": "false", "gzip-disable": "msie6"})[0].filters == {}
 
 
 @pytest.mark.parametrize(
