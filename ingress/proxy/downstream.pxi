@@ -462,8 +462,8 @@ cdef int find_route(Exchange* x, const u8* p, const Head* h, Target* t) noexcept
     x.backend.refs += 1
     x.options = table.routes[route].options
     x.body_limit = table.routes[route].body_limit
-    if x.log != NULL and table.labels[route] is not None:
-        x.labels = <void*>table.labels[route]
+    if x.log != NULL and table.routes[route].labels != NULL:
+        x.labels = table.routes[route].labels
         Py_INCREF(<object>x.labels)
     if x.backend.patience.retry_on & RETRY_NON_IDEMPOTENT:
         x.repeatable = True

@@ -10,6 +10,7 @@ cdef struct Route:
     int64_t body_limit
     u8 options               # RouteOption
     void* plan               # Plan, held by the table; NULL: nothing but forwarding
+    void* labels             # a tuple of octets, held by the table; NULL: none
 
 cdef struct PathEntry:
     bint used
@@ -27,6 +28,10 @@ cdef inline uint64_t hash_step(uint64_t h, u8 octet) noexcept nogil:
 
 cdef inline uint64_t hash_end(uint64_t h) noexcept nogil:
     return h ^ (h >> 29)
+
+
+cdef inline uint64_t hash_bit(uint64_t h) noexcept nogil:
+    return <uint64_t>1 << (h >> 58)
 
 
 cdef uint64_t HASH_SEED = 0
@@ -47,9 +52,10 @@ cdef class HostTable:
     cdef int route_n
     cdef PathEntry* entries
     cdef uint64_t mask
+    cdef uint64_t some       # a bit for each of the paths' hashes: what has none is not looked for
     cdef int longest
     cdef bytes text
-    cdef list labels         # of each route: a tuple of octets, or None
+    cdef dict labels         # those of the routes
     cdef list plans          # those of the routes
     cdef object patterns     # settings.Matcher, whose places are the routes'; None: paths are looked up
 
@@ -82,16 +88,16 @@ cdef class HostTable:
         cdef uint64_t h = HASH_SEED
         cdef PathEntry* e
         for i in range(n):
-            if p[i] == c'/' and i <= self.longest:
+            if i > self.longest:
+                return best
+            if p[i] == c'/' and self.some & hash_bit(hash_end(h)):
                 e = self.entry(p, i, hash_end(h))
                 if e.used and e.prefix_slash >= 0:
                     best = e.prefix_slash
                 elif e.used and e.prefix >= 0:
                     best = e.prefix
-            elif i > self.longest:
-                return best
             h = hash_step(h, p[i])
-        if n > self.longest:
+        if n > self.longest or not self.some & hash_bit(hash_end(h)):
             return best
         e = self.entry(p, n, hash_end(h))
         if not e.used:
@@ -130,7 +136,7 @@ cdef HostTable build_host_table(Core* k, object routes, object patterns):
     while size < 2 * len(stored) + 2:
         size *= 2
     table.text = b"".join(stored)
-    table.labels = []
+    table.labels = {}
     table.patterns = patterns
     table.plans = []
     table.mask = size - 1
@@ -145,12 +151,21 @@ cdef HostTable build_host_table(Core* k, object routes, object patterns):
         table.routes[i].backend.refs += 1
         table.routes[i].backend.table_refs += 1
         table.route_n = i + 1
-        table.labels.append(tuple([label.encode() for label in spec[4]]) if len(spec) > 4 and spec[4] else None)
+        if len(spec) > 4 and spec[4]:
+            table.routes[i].labels = hold_labels(table, tuple(spec[4]))
         read_route_options(k, &table.routes[i], spec.options if isinstance(spec, RouteSpec) else RouteOptions())
         add_plan(table, i, spec)
         add_path(table, i, at, len(path), spec[1], not spec[1] and spec[0].endswith("/"))
         at += len(path)
     return table
+
+
+cdef void* hold_labels(HostTable table, tuple labels) except NULL:
+    """As octets; routes with the same labels share them."""
+    cdef tuple held = table.labels.get(labels)
+    if held is None:
+        held = table.labels[labels] = tuple([label.encode() for label in labels])
+    return <void*>held
 
 
 cdef void read_route_options(Core* k, Route* route, object options) except *:
@@ -230,6 +245,7 @@ cdef void add_path(HostTable table, int route, int at, int n, bint exact, bint s
         e.at = at
         e.n = n
         e.exact = e.prefix = e.prefix_slash = NO_ROUTE
+        table.some |= hash_bit(h)
     table.longest = max(table.longest, n)
     # The first of two equal paths wins: the caller lists the older object first.
     if exact:
