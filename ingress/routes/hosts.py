@@ -246,6 +246,6 @@ def other_name(name: str, owners: Sequence[Claims], tables: Mapping[str, HostTab
         routes = tuple(replace(route, host=name, id=0) for route in table.routes)
         return Compiled(replace(table, host=name, routes=routes), problems, [])
     first = table.routes[0]
-    filters = with_filter((), "www", {"host": source})
+    filters = with_filter((), "www", {"host": source, "status": owner.treatment.wishes.www_status})
     route = Route(0, name, "/", False, first.backend, owner.title, "metadata.annotations", filters=filters)
     return Compiled(HostTable(name, (route,)), problems, [])

@@ -59,6 +59,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
         )
     wishes.slash = reader.compat
     wishes.www = reader.flag("from-to-www-redirect")
+    wishes.www_status = redirect_code(reader)
     _locations(reader, wishes)
 
 

@@ -68,6 +68,7 @@ class Wishes(msgspec.Struct):
     """More names for every host of the rules."""
     www: bool = False
     """www.HOST (or HOST, for rules of www.HOST) is redirected to the host."""
+    www_status: int = 308
     passthrough: bool = False
     """TLS of the hosts is handed to the backend of their first path, undecrypted."""
     service_upstream: bool = False

@@ -63,6 +63,7 @@ site = fixture_of(
         pytest.param(
             "docs.example", "/something/a%20b%2Fc%3Fd/%c3%a9?y=/z", "/a%20b/c%3Fd/%C3%A9?y=/z", id="58-escapes"
         ),
+        pytest.param("docs.example", "/something/a%0d%0aX: y".replace(" ", "%20"), "/a%0D", id="58-line-ends"),
         pytest.param("capture.example", "/foo/bar/bar", "/new/backend/bar", id="59"),
         pytest.param("capture.example", "/foo/bar/x/y?z", "/new/backend/x/y?z", id="59-more"),
         pytest.param("root.example", "/", "/new/backend", id="60"),

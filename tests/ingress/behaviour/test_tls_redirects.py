@@ -113,5 +113,11 @@ async def test_93_from_and_to_www(site: Site, host: str, path: str, secure: bool
     await site.becomes(lambda: site.location(host, path, secure=secure), (308 if wanted else 200, location))
 
 
+async def test_92_to_www_too(site: Site) -> None:
+    site.configure({"http-redirect-code": "301"})
+    location = f"http://www.other.example:{site.served.http}/x"
+    await site.becomes(lambda: site.location("other.example", "/x"), (301, location))
+
+
 async def test_94_not_if_another_ingress_has_the_name(site: Site) -> None:
     assert (await site.get("www.taken.example")).service == "owner"

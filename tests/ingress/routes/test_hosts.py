@@ -223,7 +223,7 @@ def test_one_name_for_two_hosts_is_the_older_ones() -> None:
 def test_94_www_and_apex(host: str, other: str) -> None:
     table = table_of(wishing_ingress("one", {"www": True}, rules={host: [("/foo", "Prefix", "x")]}), *SERVICES)
     route = only(table, other)
-    assert (route.path, route.exact, filters(route)) == ("/", False, {"www": {"host": host}})
+    assert (route.path, route.exact, filters(route)) == ("/", False, {"www": {"host": host, "status": 308}})
 
 
 def test_further_names_show_the_certificate_of_their_host() -> None:
