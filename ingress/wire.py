@@ -70,6 +70,8 @@ class HostLines(msgspec.Struct, frozen=True, array_like=True):
     """Key of the backend that gets its TLS connections."""
     patterns: tuple[tuple[str, int], ...] = ()
     """Of its paths, in the order in which they are tried, with the place of their routes."""
+    ciphers: str = ""
+    """OpenSSL's names, if they are others than those of all hosts."""
 
 
 class Update(Message, frozen=True):
@@ -237,7 +239,7 @@ def _lines(table: HostTable) -> HostLines:
         if patterns:
             patterns = ((f"{re.escape(table.healthy)}$", len(routes)), *patterns)
         routes += (RouteLine(table.healthy, True, "", NO_ROUTE, filters=filters, options={"log": False}),)
-    return HostLines(routes, table.client_auth, table.passthrough, patterns)
+    return HostLines(routes, table.client_auth, table.passthrough, patterns, table.ciphers)
 
 
 def _labels(route: Route) -> tuple[str, ...]:

@@ -160,8 +160,12 @@ class Worker:
         passthrough = lines.passthrough if lines else ""
         routes = None if lines is None else [self.route(line) for line in lines.routes]
         patterns = _matcher(lines.patterns) if lines and lines.patterns else None
-        if asked or host in self.asking:  # before its routes: they must not be open because this fails
-            engine.set_client_auth(host, asked)
+        if asked or host in self.asking:
+            try:
+                engine.set_client_auth(host, asked)
+            except ValueError:
+                engine.remove_host(host)  # it must not be open because this has failed
+                raise
             (self.asking.add if asked else self.asking.discard)(host)
         if routes is None:
             engine.remove_host(host)
@@ -170,6 +174,7 @@ class Worker:
         if passthrough or host in self.handed_through:
             (self.handed_through.add if passthrough else self.handed_through.discard)(host)
             engine.set_passthrough(host, passthrough or None)
+        engine.set_ciphers(host, lines.ciphers if lines else "")  # last: without them it is served all the same
 
     def route(self, line: wire.RouteLine) -> RouteSpec:
         """Labels take memory for every route: only for a log, or for filters, that may look at them."""

@@ -126,6 +126,10 @@ cdef int choose_certificate(SSL* ssl, int* alert, void* argument) noexcept:
         alert[0] = SSL_AD_UNRECOGNIZED_NAME
         return SSL_CLIENT_HELLO_ERROR
     SSL_set_SSL_CTX(ssl, context.ctx)
+    if certificates.ciphers and c != NULL:
+        ciphers = of_host(c.k, certificates.ciphers, (<const char*>name)[:n])
+        if ciphers is not None:
+            SSL_set_cipher_list(ssl, <bytes>ciphers)
     if certificates.auths and c != NULL:
         auth = auth_of(c.k, (<const char*>name)[:n])
         if auth is not None:
@@ -152,6 +156,18 @@ cdef object named(dict table, bytes host):
     return found
 
 
+cdef object of_host(Core* k, dict table, bytes name):
+    """The entry of the host of a name in lower case. Where it has routes of its own, nobody else's counts."""
+    cdef RouteTable routes = (<Engine>k.engine).routes
+    cdef bytes domain = name.partition(b".")[2]
+    found = table.get(name) if name else None
+    if found is None and name not in routes.exact and domain:
+        found = table.get(b"*." + domain)
+    if found is None and name not in routes.exact and domain not in routes.wildcard:
+        found = table.get(b"")
+    return found
+
+
 cdef bint knows(Core* k, const u8* name, int n):
     """Whether a server name has a certificate or routes, and not only those of every other name."""
     cdef Engine engine = <Engine>k.engine
@@ -166,12 +182,14 @@ cdef class Certificates:
 
     cdef dict by_host
     cdef dict auths
+    cdef dict ciphers         # for TLS 1.2, of hosts that have their own
     cdef Context entry
     cdef object settings
 
     def __cinit__(self, object settings):
         self.by_host = {}
         self.auths = {}
+        self.ciphers = {}
         self.configure(settings)
 
     cdef void configure(self, object settings) except *:
@@ -188,6 +206,17 @@ cdef class Certificates:
         cdef Context context = Context(self.settings)
         load_pair(context.ctx, certificate_pem, key_pem)
         self.by_host[host.lower().encode()] = context
+
+    cdef void set_ciphers(self, str host, str names) except *:
+        cdef Context tried = Context(self.settings) if names else None
+        cdef bytes listed = names.encode()
+        ERR_clear_error()
+        if tried is None:
+            self.ciphers.pop(host.lower().encode(), None)
+        elif SSL_CTX_set_cipher_list(tried.ctx, listed) != 1:
+            raise ValueError(f"ciphers: {openssl_words()}")
+        else:
+            self.ciphers[host.lower().encode()] = listed
 
     cdef void drop(self, str host) except *:
         self.by_host.pop(host.lower().encode(), None)

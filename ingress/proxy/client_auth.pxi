@@ -133,16 +133,8 @@ cdef void auth_end(Conn* c) noexcept:
 
 
 cdef HostAuth auth_of(Core* k, bytes name):
-    """What the host of a name in lower case asks for. Where it has routes of its own, nobody else's counts."""
-    cdef RouteTable routes = (<Engine>k.engine).routes
-    cdef dict auths = (<Certificates>k.certificates).auths
-    cdef bytes domain = name.partition(b".")[2]
-    found = auths.get(name) if name else None
-    if found is None and name not in routes.exact and domain:
-        found = auths.get(b"*." + domain)
-    if found is None and name not in routes.exact and domain not in routes.wildcard:
-        found = auths.get(b"")
-    return found
+    """What the host of a name in lower case asks for."""
+    return of_host(k, (<Certificates>k.certificates).auths, name)
 
 
 cdef int auth_status(Exchange* x, const u8* p, const Target* t) noexcept:

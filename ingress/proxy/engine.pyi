@@ -270,6 +270,12 @@ class Engine:
         Raises ValueError with OpenSSL's words; then what was asked before stays.
         """
 
+    def set_ciphers(self, host: str, ciphers: str) -> None:
+        """Ciphers for TLS 1.2 with clients of `host`, in OpenSSL's names; "" are those of the settings.
+
+        Raises ValueError for names that mean nothing; then those of before stay.
+        """
+
     def set_ticket_keys(self, keys: Sequence[bytes]) -> None:
         """Keys for session tickets, each of TICKET_KEY_OCTETS random octets: the first makes tickets, all read them."""
 

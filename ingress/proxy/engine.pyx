@@ -288,6 +288,13 @@ cdef class Engine:
         else:
             self.certificates.auths[host.lower().encode()] = HostAuth(host.lower(), spec)
 
+    def set_ciphers(self, host, ciphers):
+        """Ciphers for TLS 1.2 with clients of `host`, in OpenSSL's names; "" are those of the settings.
+
+        Raises ValueError for names that mean nothing; then those of before stay.
+        """
+        self.certificates.set_ciphers(host, ciphers)
+
     def set_ticket_keys(self, keys):
         """Keys for session tickets, each of TICKET_KEY_OCTETS random octets: the first makes tickets, all read them."""
         ticket_keys_put(self.k, keys)

@@ -64,6 +64,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     long SSL_CTX_set_session_cache_mode(SSL_CTX* ctx, long mode)
     int SSL_CTX_set_num_tickets(SSL_CTX* ctx, size_t n)
     int SSL_CTX_set_cipher_list(SSL_CTX* ctx, const char* names)
+    int SSL_set_cipher_list(SSL* ssl, const char* names)
     int SSL_CTX_set_session_id_context(SSL_CTX* ctx, const u8* id, unsigned int n)
     int SSL_CTX_use_certificate(SSL_CTX* ctx, X509* certificate)
     int SSL_CTX_use_PrivateKey(SSL_CTX* ctx, EVP_PKEY* key)

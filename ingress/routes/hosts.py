@@ -61,6 +61,7 @@ def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, res
         problems += [_not_passed(each) for each in mains if each.treatment.wishes.passthrough]
         passthrough = ""
     table = HostTable(host, routes, passthrough=passthrough, healthy=healthy, patterns=patterns)
+    table = replace(table, ciphers=next((each for each in map(_ciphers, mains) if each), ""))
     return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
 
 
@@ -200,6 +201,10 @@ def _asking(table: HostTable, wish: ClientAuthWish) -> HostTable:
         replace(each, filters=with_filter(each.filters, "certificate", specification)) for each in table.routes
     )
     return replace(table, routes=routes, client_auth=None if closed else asked)
+
+
+def _ciphers(owner: Claims) -> str:
+    return owner.treatment.wishes.ciphers
 
 
 def _passthrough(host: str, owners: Sequence[Claims], taken: Taken) -> str:

@@ -65,6 +65,8 @@ class HostTable(msgspec.Struct, frozen=True):
     """What TLS clients of the host are asked for: fields of ClientAuth (ingress/proxy/settings.py)."""
     passthrough: str = ""
     """Key of the Backend that gets the host's TLS connections undecrypted."""
+    ciphers: str = ""
+    """For TLS 1.2, in OpenSSL's names; "" are those of all hosts."""
     healthy: str = ""
     """A path that is answered with 200 whatever routes there are."""
     patterns: tuple[tuple[str, int], ...] = ()

@@ -71,6 +71,8 @@ class Wishes(msgspec.Struct):
     www_status: int = 308
     passthrough: bool = False
     """TLS of the hosts is handed to the backend of their first path, undecrypted."""
+    ciphers: str = ""
+    """For TLS 1.2 of the hosts, in OpenSSL's names; the oldest Ingress's count."""
     service_upstream: bool = False
     """The Service's cluster address instead of its endpoints."""
     default_backend: str = ""

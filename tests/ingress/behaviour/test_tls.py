@@ -39,6 +39,8 @@ site = fixture_of(
     secured("uncovered.example", "other"),
     secured("nameless.example", ""),
     annotated("plain.example"),
+    annotated("ciphers.example", {"ssl-ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384", **PLAIN}),
+    annotated("wrong-ciphers.example", {"ssl-ciphers": "NO-SUCH-CIPHER", **PLAIN}),
     https=True,
 )
 
@@ -209,6 +211,19 @@ async def test_158_protocols_and_ciphers(site: Site, strict: Site) -> None:
         await spoken(strict, speaking(ssl.TLSVersion.TLSv1_3))
     with pytest.raises(ssl.SSLError):
         await spoken(strict, speaking(ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256"))
+
+
+async def test_158_ciphers_of_one_host(site: Site) -> None:
+    context = speaking(ssl.TLSVersion.TLSv1_2)
+    assert (await spoken(site, context, "ciphers.example"))[1] == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    assert (await spoken(site, context, "plain.example"))[1] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    other = speaking(ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-GCM-SHA256")
+    assert (await spoken(site, other, "plain.example"))[1] == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    with pytest.raises(ssl.SSLError):
+        await spoken(site, other, "ciphers.example")
+    assert (await spoken(site, speaking(ssl.TLSVersion.TLSv1_3), "ciphers.example"))[0] == "TLSv1.3"
+    assert await status(site, "wrong-ciphers.example") == 200
+    assert "wrong-ciphers.example: ciphers: " in site.served.log
 
 
 async def test_159_names_that_nothing_is_known_of(strict: Site) -> None:

@@ -9,6 +9,9 @@ def test_passthrough() -> None:
     assert (wishes.passthrough, problems) == (False, ["ssl-passthrough"])
 
 
-def test_ciphers_are_for_all_hosts() -> None:
-    _, problems = read(server_tls, {"ssl-ciphers": "X", "ssl-prefer-server-ciphers": "true"})
-    assert problems == ["ssl-ciphers", "ssl-prefer-server-ciphers"]
+def test_ciphers() -> None:
+    found = "ECDHE-RSA-AES128-GCM-SHA256:!aNULL"
+    wishes, problems = read(server_tls, {"ssl-ciphers": found, "ssl-prefer-server-ciphers": "true"})
+    assert (wishes.ciphers, problems) == (found, [])
+    wishes, problems = read(server_tls, {"ssl-ciphers": "A; B", "ssl-prefer-server-ciphers": "false"})
+    assert (wishes.ciphers, problems) == ("", ["ssl-ciphers", "ssl-prefer-server-ciphers"])
