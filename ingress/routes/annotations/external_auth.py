@@ -150,11 +150,12 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def _check_url(text: str) -> None:
-    """Raises ValueError unless it is the address of a service; its host may be a variable."""
+    """Raises ValueError unless it is the address of a service; its host may be a variable. Never says the address."""
     found = urlsplit(text)
-    _check(found.scheme in ("http", "https"), f'"{text}" does not begin with http:// or https://')
+    _check(found.scheme in ("http", "https"), "it does not begin with http:// or https://")
     host = found.hostname or ""
-    _check(bool(host) and ".." not in host and not host.startswith("."), f'"{text}" has no valid host')
+    _check(bool(host) and ".." not in host and not host.startswith("."), "it has no valid host")
+    _check(found.username is None, f"it has a user name: set Authorization by {SET_FIELDS}")
     _check(not re.search(r"[^!-~]|\\", text), "it has blanks, or what is not ASCII")
     if "$" not in found.netloc:
         _ = found.port  # raises ValueError

@@ -80,6 +80,7 @@ def test_the_config_maps_service_counts_for_who_has_none_and_does_not_opt_out() 
         ("auth-url", "auth.shop.svc/check"),
         ("auth-url", "ftp://auth.shop.svc/"),
         ("auth-url", "http:///check"),
+        ("auth-url", "http://user:secret@auth.shop.svc/"),
         ("auth-url", "http://auth.shop.svc:http/"),
         ("auth-url", "http://auth/$nonsense"),
         ("auth-url", "http://auth/a b"),
