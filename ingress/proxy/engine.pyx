@@ -1,9 +1,10 @@
 # cython: language_level=3, cdivision=True
 """The HTTP data plane's engine: sockets of its own in an epoll set of its own, which asyncio's loop watches as one fd.
 
-Life of a request: events.pxi reads readiness and hands it out; downstream.pxi takes a head from the octets (head.pxi,
-target.pxi), finds its route (routes.pxi) and writes the head an endpoint gets (rewrite.pxi); exchange.pxi picks an
-endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi does the same for the response.
+Life of a request: events.pxi reads readiness and hands it out; downstream.pxi reads what a client sends; intake.pxi
+takes a head from it (head.pxi, target.pxi), finds its route (routes.pxi) and writes the head an endpoint gets
+(rewrite.pxi); exchange.pxi picks an endpoint (backends.pxi) and moves bodies (chunked.pxi) both ways; upstream.pxi does
+the same for the response.
 """
 
 cimport cython
@@ -62,6 +63,7 @@ include "compression.pxi"
 include "spool.pxi"
 include "filtering.pxi"
 include "exchange.pxi"
+include "intake.pxi"
 include "downstream.pxi"
 include "upstream.pxi"
 include "events.pxi"
