@@ -116,6 +116,9 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
             metavar="NAMESPACE/NAME",
             help="Show the certificate of this Secret where no other fits.  [default: self-signed]",
         ),
+        click.option(
+            "--tcp-services-configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_TCP_SERVICES
+        ),
         click.option("--health-check-path", default="", metavar="PATH", help=_HEALTH_PATH),
         allow_filters,
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
@@ -169,6 +172,7 @@ def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> Sta
 
 _CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
 _DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
+_TCP_SERVICES = 'Hand connections to Services by this ConfigMap: port -> "namespace/service:port[:PROXY[:PROXY]]".'
 _HEALTH_PATH = "Of --admin: answers 200 as long as requests are served, else 500. And of hosts that nobody has: 200."
 _SECONDS = click.FloatRange(0)
 _HTTP = (
@@ -205,6 +209,7 @@ def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
         backend=flags.pop("default_backend_service"),
         config_map=flags.pop("configmap"),
         certificate=flags.pop("default_ssl_certificate"),
+        tcp_services=flags.pop("tcp_services_configmap"),
         health_path=flags["health_check_path"],
         extensions=flags.pop("allow_filters"),
         **others,

@@ -72,6 +72,8 @@ class HostLines(msgspec.Struct, frozen=True, array_like=True):
     """Of its paths, in the order in which they are tried, with the place of their routes."""
     ciphers: str = ""
     """OpenSSL's names, if they are others than those of all hosts."""
+    headed: bool = False
+    """Of a stream: connections begin with a PROXY header."""
 
 
 class Update(Message, frozen=True):
@@ -239,7 +241,7 @@ def _lines(table: HostTable) -> HostLines:
         if patterns:
             patterns = ((f"{re.escape(table.healthy)}$", len(routes)), *patterns)
         routes += (RouteLine(table.healthy, True, "", NO_ROUTE, filters=filters, options={"log": False}),)
-    return HostLines(routes, table.client_auth, table.passthrough, patterns, table.ciphers)
+    return HostLines(routes, table.client_auth, table.passthrough, patterns, table.ciphers, table.headed)
 
 
 def _labels(route: Route) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from ingress import wire
 from ingress.filters.registry import Registry
 from ingress.proxy import BackendSpec, ClientAuth, Engine, RouteOptions, RouteSpec, Settings
 from ingress.proxy.settings import Matcher
+from ingress.routes.model import STREAM
+from ingress.streams import StreamPorts
 from ingress.tallies import Tallies
 from ingress.tools import WorkerTools
 
@@ -51,6 +53,7 @@ class Worker:
         """To be told with the next tables."""
         self.proxy_protocol = False
         self.logs = False
+        self.streams = StreamPorts()
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
         self.backend_spec = BackendSpec()
@@ -85,6 +88,7 @@ class Worker:
                 self.engine.set_backend(f"passthrough/{name}", endpoints)
                 self.engine.set_passthrough(name, f"passthrough/{name}")
             self.listeners = message.listeners
+            self.streams.taken = {each.port for each in message.listeners}
             self.logs = message.settings.get("access_log_fd", -1) >= 0
             self.flags = message
         elif isinstance(message, wire.Configure):
@@ -157,6 +161,9 @@ class Worker:
     def host(self, engine: Engine, host: str, lines: wire.HostLines | None) -> None:
         """Replace all of a host. ValueError for what the engine does not take; then its routes are what they were."""
         asked = msgspec.convert(lines.client_auth, ClientAuth) if lines and lines.client_auth else None
+        if host.startswith(STREAM):
+            self.streams.lead(engine, int(host.removeprefix(STREAM)), lines)
+            return
         passthrough = lines.passthrough if lines else ""
         routes = None if lines is None else [self.route(line) for line in lines.routes]
         patterns = _matcher(lines.patterns) if lines and lines.patterns else None
@@ -219,9 +226,10 @@ class Worker:
         """Accept who waits already, then nobody; until every connection is closed."""
         clock = asyncio.get_running_loop().time
         until = clock() + QUEUE_SECONDS
-        while _any_waits(self.accepting) and clock() < until:  # noqa: ASYNC110  the kernel tells nobody
+        while _any_waits([*self.accepting, *self.streams.accepting]) and clock() < until:  # noqa: ASYNC110  the kernel tells nobody
             await asyncio.sleep(0)  # the engine accepts a batch
         engine.stop_accepting()
+        self.streams.close()
         for fd in self.accepting:
             os.close(fd)
         # The engine counts its connections and tells nobody; a look at one integer costs nothing.

@@ -6,6 +6,7 @@
 cdef enum:
     AWAIT_PROXY = 1
     AWAIT_HELLO = 2
+    AWAIT_NOTHING = 4         # a stream: whatever comes is the endpoint's
     PROXY_MAX = 4096          # a header with its TLVs; as nginx
     HELLO_MAX = 32768         # of a ClientHello that is handed through
     PROXY_V1_MAX = 107        # with CRLF
@@ -217,6 +218,9 @@ cdef bint arrive(Conn* c) noexcept:
                 return False
             take_header(c, &header)
             c.arriving &= ~AWAIT_PROXY
+            if c.arriving == AWAIT_NOTHING:    # the endpoint may be the first to speak
+                hand_stream(c)
+                return False
         elif not take_hello(c, <int>n):
             return False
     if c.lowat:
@@ -248,6 +252,8 @@ cdef void take_header(Conn* c, const ProxyHeader* header) noexcept:
         return
     c.peer.address_n = <u8>address_text(header.source, c.peer.address)
     c.peer.port = header.source_port
+    if c.arriving & AWAIT_NOTHING:
+        return                              # the port says which stream it is
     c.peer.own_port = header.port
     c.peer.secure = header.port == 443      # TLS has ended at the balancer
     c.peer.trusted = in_ranges(&c.k.trusted, header.source)
@@ -265,5 +271,5 @@ cdef bint take_hello(Conn* c, int n) noexcept:
     b = passthrough_for(c.k, name, name_n) if got == 1 else NULL
     if b == NULL:
         return True
-    hand_through(c, b)
+    hand_through(c, b, HANDED)
     return False

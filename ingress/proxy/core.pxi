@@ -148,7 +148,7 @@ cdef struct Exchange:
     u8 accepts               # the coding a compressed response would have
     u8 vary                  # the response depends on it
     u8 over
-    u8 raw                   # no HTTP: handed through
+    u8 raw                   # no HTTP: HANDED, STREAM
     u8 content               # its carrier takes the response's content as it is, and says itself where it ends
     u8 ours                  # the proxy's own request: no page, no log line, not counted
     u8 verified              # endpoints are told of the client's certificate

@@ -223,11 +223,21 @@ class Engine:
         Raises ValueError, and changes nothing, for what is wrong. `access_log_fd`, `read_buffer_bytes` and `seed` stay.
         """
 
-    def listen(self, fd: int, *, tls: bool, port: int, proxy_protocol: bool = False, passthrough: bool = True) -> None:
+    def listen(
+        self,
+        fd: int,
+        *,
+        tls: bool,
+        port: int,
+        proxy_protocol: bool = False,
+        passthrough: bool = True,
+        stream: bool = False,
+    ) -> None:
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
 
         With `proxy_protocol` every connection begins with a PROXY header, of version 1 or 2. A `tls` listener with
-        `passthrough` looks at server names for those of set_passthrough.
+        `passthrough` looks at server names for those of set_passthrough. With `stream` no HTTP is spoken: connections
+        go to what set_stream says of the port.
         """
 
     def set_backend(
@@ -284,6 +294,9 @@ class Engine:
 
         Other names are served as usual. None hands them through no longer; open connections stay.
         """
+
+    def set_stream(self, port: int, key: str | None) -> None:
+        """Hand connections to the stream listeners of a port to a backend. None closes these; open connections stay."""
 
     def set_access_log(self, fd: int) -> None:
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""

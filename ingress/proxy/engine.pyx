@@ -80,6 +80,7 @@ cdef class Engine:
     cdef dict endpoints       # ip:port -> address of an Endpoint
     cdef dict transports      # a Transport's number -> the settings.Transport it was made from
     cdef dict passthrough     # server name -> address of a Backend
+    cdef dict streams         # port -> address of a Backend
     cdef public object on_trouble
     cdef set errands          # under way
     cdef list alternatives    # keys of backends that were chosen instead of a route's
@@ -97,6 +98,7 @@ cdef class Engine:
         self.endpoints = {}
         self.transports = {}
         self.passthrough = {}
+        self.streams = {}
         self.errands = set()
         self.alternatives = [""]
         self.alternative_numbers = {}
@@ -138,6 +140,8 @@ cdef class Engine:
             core_close(self.k)
             for host in list(self.passthrough or ()):
                 passthrough_drop(self.k, host.decode())
+            for port in list(self.streams or ()):
+                stream_drop(self.k, port)
             core_free(self.k, self.backends)
 
     def _serve(self):
@@ -214,11 +218,12 @@ cdef class Engine:
         free(self.k.proxies.range)
         self.k.o, self.k.trusted, self.k.proxies, self.k.log.format = o, trusted, proxies, f
 
-    def listen(self, fd, *, tls, port, proxy_protocol=False, passthrough=True):
+    def listen(self, fd, *, tls, port, proxy_protocol=False, passthrough=True, stream=False):
         """Accept on a dup of `fd`, a listening socket; `port` is what X-Forwarded-Port says.
 
         With `proxy_protocol` every connection begins with a PROXY header, of version 1 or 2. A `tls` listener with
-        `passthrough` looks at server names for those of set_passthrough.
+        `passthrough` looks at server names for those of set_passthrough. With `stream` no HTTP is spoken: connections
+        go to what set_stream says of the port.
         """
         cdef Conn* l
         cdef int own = -1, one = 1
@@ -232,6 +237,8 @@ cdef class Engine:
         l.peer.tls = bool(tls)
         l.peer.own_port = port
         l.arriving = (AWAIT_PROXY if proxy_protocol else 0) | (AWAIT_HELLO if tls and passthrough else 0)
+        if stream:
+            l.arriving |= AWAIT_NOTHING
         watch(l, EPOLLIN)
 
     def set_backend(self, key, endpoints, spec=BackendSpec()):
@@ -310,6 +317,15 @@ cdef class Engine:
             passthrough_drop(self.k, host)
         else:
             passthrough_put(self.k, host, key)
+
+    def set_stream(self, port, key):
+        """Hand connections to the stream listeners of a port to a backend. None closes these; open connections stay."""
+        if key is None:
+            stream_unlisten(self.k, port)
+            reap(self.k)
+            stream_drop(self.k, port)
+        else:
+            stream_put(self.k, port, key)
 
     def set_access_log(self, fd):
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""

@@ -42,6 +42,9 @@ cdef void client_new(Conn* l, int fd, sockaddr_storage* address) noexcept:
         inet_ntop(address.ss_family, source, <char*>c.peer.address, ADDRESS_TEXT)
     c.peer.address_n = <u8>strlen(<char*>c.peer.address)
     c.peer.port = ntohs((<sockaddr_in*>address).sin_port)    # at the same place in both families
+    if c.arriving == AWAIT_NOTHING:
+        hand_stream(c)
+        return
     if c.peer.tls and not c.arriving and not tls_begin(c):
         conn_close(c)
         return

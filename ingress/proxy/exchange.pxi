@@ -40,6 +40,8 @@ cdef void exchange_end(Exchange* x) noexcept:
     if not x.ours:
         count(x)
     log_exchange(x)
+    if x.raw == STREAM:
+        log_stream(x)
     if x.asked != NULL:
         filters_end(x)
     hold(&x.request_edits, None)

@@ -1,4 +1,9 @@
-# TLS handed through undecrypted: an exchange without HTTP, which moves octets between a client and one endpoint.
+# TLS handed through undecrypted, and streams of any kind: an exchange without HTTP, which moves octets between a client and one endpoint.
+
+
+cdef enum:
+    HANDED = 1                # Exchange.raw: TLS handed through
+    STREAM = 2                # TCP of any kind: the access log gets a line
 
 
 cdef Backend* passthrough_for(Core* k, const u8* name, int n):
@@ -29,8 +34,8 @@ cdef void passthrough_drop(Core* k, str host) except *:
         backend_release(<Backend*><size_t>address)
 
 
-cdef void hand_through(Conn* c, Backend* b) noexcept:
-    """Give the connection to an endpoint as it is: its ClientHello is still in the socket."""
+cdef void hand_through(Conn* c, Backend* b, int kind) noexcept:
+    """Give the connection to an endpoint as it is: what it has sent, such as a ClientHello, is still in the socket."""
     cdef Exchange* x = client_exchange(c)
     cdef int one = 1
     if c.lowat:
@@ -43,7 +48,7 @@ cdef void hand_through(Conn* c, Backend* b) noexcept:
     c.progress = 0
     c.closing = True
     c.peer.tls = False
-    x.raw = True
+    x.raw = <u8>kind
     x.minor = 1
     x.request.mode = B_TUNNEL
     x.response.mode = B_TUNNEL
@@ -52,6 +57,40 @@ cdef void hand_through(Conn* c, Backend* b) noexcept:
     x.backend = b
     b.refs += 1
     exchange_connect(x, 502)
+
+
+cdef void hand_stream(Conn* c) noexcept:
+    """Give the connection to an endpoint of what its port leads to."""
+    address = (<Engine>c.k.engine).streams.get(c.peer.own_port)
+    c.arriving = 0
+    if address is None:
+        conn_close(c)
+    else:
+        hand_through(c, <Backend*><size_t>address, STREAM)
+
+
+cdef void stream_put(Core* k, int port, str backend) except *:
+    cdef Backend* b = backend_named(k, backend)
+    b.refs += 1
+    stream_drop(k, port)
+    (<Engine>k.engine).streams[port] = <size_t>b
+
+
+cdef void stream_drop(Core* k, int port) except *:
+    address = (<Engine>k.engine).streams.pop(port, None)
+    if address is not None:
+        backend_release(<Backend*><size_t>address)
+
+
+cdef void stream_unlisten(Core* k, int port) noexcept:
+    """Accept nobody there any more."""
+    cdef Conn* l = k.listeners
+    cdef Conn* next_one
+    while l != NULL:
+        next_one = l.next
+        if l.arriving & AWAIT_NOTHING and l.peer.own_port == port:
+            conn_close(l)
+        l = next_one
 
 
 cdef void raw_connected(Exchange* x) noexcept nogil:

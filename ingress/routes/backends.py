@@ -124,8 +124,17 @@ def backend_problems(backend: Backend, routes: Iterable[Route]) -> list[Problem]
         if backend.key != route.backend:
             field = "metadata.annotations"
         reason = f"{backend.wrong}; requests get 503"
-        found[Problem(f"Ingress {route.ingress}", f"{field}.service", reason, backend.advice)] = None
+        if route.ingress:
+            found[Problem(f"Ingress {route.ingress}", f"{field}.service", reason, backend.advice)] = None
+        else:
+            found[Problem(*_operators(route.field), reason, backend.advice)] = None
     return list(found)
+
+
+def _operators(field: str) -> tuple[str, str]:
+    """Of a flag or an entry of the operator's: object and field."""
+    title, _, rest = field.partition(": ")
+    return title, rest
 
 
 def _wrong(namespace: str, service: str, port: str, reason: str, *, advice: str) -> Backend:

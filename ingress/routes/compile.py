@@ -22,6 +22,7 @@ from ingress.routes.config import read_config
 from ingress.routes.hosts import Compiled, compile_host, other_name, taken_name
 from ingress.routes.model import (
     EVERY_HOST,
+    STREAM,
     Certificate,
     Changes,
     Rest,
@@ -31,6 +32,7 @@ from ingress.routes.model import (
     variant_suffix,
 )
 from ingress.routes.rules import read_claims
+from ingress.routes.streams import read_streams
 from ingress.routes.tables import Owner, Tables
 from lb.cluster.objects import (
     ConfigMap,
@@ -80,6 +82,7 @@ class _Update:
         self.tls_hosts: dict[str, None] = {}
         self.backends: dict[str, None] = {}
         self.defaults_too = False
+        self.streams_too = False
 
     def run(self, keys: Sequence[Key] | None) -> Changes:
         if keys is None:
@@ -89,10 +92,13 @@ class _Update:
                 self._dirty(key)
         if self.defaults_too:
             self._defaults()
+        if self.streams_too:
+            self._streams()
         for owner in self.ingresses:
             self._claims(owner)
         for host in self.hosts:
-            self._host(host)
+            if not _is_stream(host):
+                self._host(host)
         for name in self.names:  # after the hosts that they stand for
             self._name(name)
         for backend in self.backends:
@@ -108,7 +114,7 @@ class _Update:
 
     def _everything(self) -> None:
         table = self.table
-        self.defaults_too = True
+        self.defaults_too = self.streams_too = True
         self.ingresses = dict.fromkeys([*table.claims, *table.refused, *self._stored_ingresses()])
         self.hosts = dict.fromkeys(table.hosts)
         table._variants.clear()  # filled again by what there is now
@@ -125,6 +131,8 @@ class _Update:
             self.table._treatments.forget(key)
         if owner in (self.table.defaults.backend, self.table.defaults.config_map):
             self.defaults_too = True
+        if key == self.table.streams_key:
+            self.streams_too = True
         if owner == self.table.defaults.certificate:
             self.tls_hosts[EVERY_HOST] = None
         if key.kind == Ingress.KIND:
@@ -167,6 +175,14 @@ class _Update:
         table._rest = rest
         table._treatments = table.treatments(config.values, fallback)
         self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
+
+    def _streams(self) -> None:
+        """All of them: there are few."""
+        table, key = self.table, self.table.streams_key
+        streams = read_streams(table.store.get(ConfigMap, key.namespace, key.name) if key else None)
+        self._problems("streams", streams.problems)
+        for host in dict.fromkeys([*filter(_is_stream, table.hosts), *streams.tables]):
+            self._take(host, Compiled(streams.tables.get(host), [], streams.variants))
 
     # -- one Ingress
 
@@ -341,6 +357,10 @@ class _Update:
 
     def _problems(self, origin: object, found: Iterable[Problem]) -> None:
         self.changes.new_problems.extend(self.table.problems.replace(origin, found))
+
+
+def _is_stream(host: str) -> bool:
+    return host.startswith(STREAM)
 
 
 def _discard(index: dict[K, set[M]], name: K, member: M) -> None:

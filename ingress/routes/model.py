@@ -18,6 +18,8 @@ FilterLine = tuple[str, bytes]
 
 EVERY_HOST = ""
 """The host table that answers for every host without a table of its own."""
+STREAM = "tcp:"
+"""With a port, the host table of its connections (streams.py). No host has a ":"."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -67,6 +69,8 @@ class HostTable(msgspec.Struct, frozen=True):
     """Key of the Backend that gets the host's TLS connections undecrypted."""
     ciphers: str = ""
     """For TLS 1.2, in OpenSSL's names; "" are those of all hosts."""
+    headed: bool = False
+    """Of a stream (streams.py): its connections begin with a PROXY header."""
     healthy: str = ""
     """A path that is answered with 200 whatever routes there are."""
     patterns: tuple[tuple[str, int], ...] = ()
@@ -102,6 +106,8 @@ class Defaults(msgspec.Struct, frozen=True):
     """Of annotations, "nginx.ingress.kubernetes.io/", if it is another."""
     extensions: dict[str, type[msgspec.Struct]] = {}
     """Filters of other packages that Ingresses may ask for -> what they are told."""
+    tcp_services: tuple[str, str] | None = None
+    """The ConfigMap of streams (streams.py)."""
     health_path: str = ""
     """Answered with 200 for hosts that nobody has. "": it is a path like all."""
 

@@ -11,7 +11,7 @@ from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTab
 from ingress.routes.rules import Claims
 from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
-from lb.cluster.objects import Ingress, IngressClass, Key, Namespace, Service
+from lb.cluster.objects import ConfigMap, Ingress, IngressClass, Key, Namespace, Service
 from lb.cluster.problems import Problems
 from lb.cluster.store import ObjectStore
 
@@ -39,6 +39,9 @@ class Tables:
         )
         self.selection = selection
         self.defaults = defaults
+        named = defaults.tcp_services
+        self.streams_key = Key(ConfigMap.KIND, *named) if named else None
+        """The ConfigMap of streams."""
         self.hosts: dict[str, HostTable] = {}
         self.backends: dict[str, Backend] = {}
         self.certificates: dict[str, Certificate] = {}

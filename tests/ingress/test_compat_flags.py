@@ -25,6 +25,7 @@ def test_the_arguments_of_its_helm_chart() -> None:
             "--enable-metrics=false",
             "--watch-ingress-without-class=true",
             "--tcp-services-configmap=$(POD_NAMESPACE)/tcp",
+            "--udp-services-configmap=$(POD_NAMESPACE)/udp",
             "--v=2",
         ]
     )
@@ -37,10 +38,11 @@ def test_the_arguments_of_its_helm_chart() -> None:
         "--validating-webhook=:8443",
         "--validating-webhook-certificate=/usr/local/certificates/cert",
         "--watch-ingress-without-class",
+        "--tcp-services-configmap=$(POD_NAMESPACE)/tcp",
         "--verbose",
         *PORTS,
     ]
-    assert found.notes == ["--tcp-services-configmap has no effect: it is not served here"]
+    assert found.notes == ["--udp-services-configmap has no effect: it is not served here"]
 
 
 @pytest.mark.parametrize(

@@ -343,6 +343,31 @@ async def test_208_copies_of_heads(site: Site) -> None:
     assert (mirror.last["method"], mirror.last["headers"]["x-role"]) == ("GET", "buyer")
 
 
+async def test_208_copies(site: Site) -> None:
+    mirror, echo = site.endpoints["mirror-0"], site.endpoints["echo"]
+
+    async def copied(annotations: dict[str, str], length: int, host: str) -> bool:
+        target = {"mirror-target": f"http://{mirror.address}$request_uri"}
+        site.folder.write("mirrored", [annotated("mirrored.example", target | annotations)])
+        before = echo.requests
+        answer = await site.get("mirrored.example", "/a?b=c", method="POST", body=b"four", fields=[("x-role", "buyer")])
+        assert answer.status in (200, 404)
+        if answer.status == 200:
+            assert (answer.service, answer.echo["body_octets"], echo.requests) == ("echo", 4, before + 1)
+        last = mirror.last
+        return last is not None and (last["body_octets"], last["headers"]["host"], last["path"]) == (
+            length,
+            host,
+            "/a?b=c",
+        )
+
+    await site.becomes(lambda: copied({}, 4, mirror.address), True)
+    await site.becomes(lambda: copied({"mirror-host": "other.example"}, 4, "other.example"), True)
+    await site.becomes(lambda: copied({"mirror-request-body": "off"}, 0, mirror.address), True)
+    assert mirror.last is not None
+    assert (mirror.last["method"], mirror.last["headers"]["x-role"]) == ("POST", "buyer")
+
+
 configured = fixture_of(
     annotated("plain.example"),
     annotated("own.example", {"proxy-body-size": "4k", "proxy-next-upstream": "off"}),

@@ -1,0 +1,150 @@
+"""TCP services: --tcp-services-configmap."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.ingress.serving import Folder, Served, serving
+from tests.ingress.site import config_map, several
+
+FLAGS = ("--workers", "2", "--tcp-services-configmap", "ops/tcp", "--trusted-proxies", "127.0.0.1")
+
+
+PORTS = iter(range(20000 + os.getpid() * 7 % 9000, 32000))
+"""Below those that the kernel gives to sockets that ask for any, such as the proxy's own."""
+
+
+def free_port() -> int:
+    for port in PORTS:
+        with socket.socket() as made, contextlib.suppress(OSError):
+            made.bind(("", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+@contextlib.asynccontextmanager
+async def speaker(name: str) -> AsyncIterator[str]:
+    """Says its name before anything else, then what it was told, in upper case."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(name.encode() + b"\n")
+        while line := await reader.readline():
+            writer.write(line.upper())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def said(port: int, before: bytes = b"") -> str:
+    """The first line; "" if there is none."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return ""
+    try:
+        writer.write(before)
+        return (await reader.readline()).decode().strip()
+    except ConnectionError:
+        return ""
+    finally:
+        writer.close()
+
+
+async def becomes(served: Served, port: int, wanted: str, before: bytes = b"") -> None:
+    async def asked() -> str:
+        return await said(port, before)
+
+    deadline = asyncio.get_running_loop().time() + 15
+    while (found := await asked()) != wanted:
+        assert asyncio.get_running_loop().time() < deadline, f"still {found!r}; its log:\n{served.log}"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "manifests")
+
+
+def lead(folder: Folder, entries: dict[int | str, str]) -> None:
+    folder.write("tcp", [config_map("ops", "tcp", {str(port): text for port, text in entries.items()})])
+
+
+async def test_209_ports_lead_to_services_live(folder: Folder, tmp_path: Path) -> None:
+    port, other = free_port(), free_port()
+    log = tmp_path / "access.log"
+    async with speaker("one") as one, speaker("two") as two:
+        folder.write("one", several("one", one))
+        folder.write("two", several("two", two))
+        lead(folder, {port: "shop/one:80"})
+        async with serving("-f", str(folder.path), *FLAGS, "--access-log", str(log)) as served:
+            await becomes(served, port, "one")
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await reader.readline() == b"one\n"
+            lead(folder, {port: "shop/two:80", other: "shop/one:80"})
+            await becomes(served, port, "two")
+            await becomes(served, other, "one")
+            writer.write(b"still here\n")
+            assert await reader.readline() == b"STILL HERE\n"
+            writer.close()
+            folder.write("two", several("two"))
+            await becomes(served, port, "")
+            folder.write("two", several("two", one))
+            await becomes(served, port, "one")
+            lead(folder, {other: "shop/one:80"})
+            await becomes(served, port, "")
+            assert await said(other) == "one"
+            await served.end()
+        lines = log.read_text().splitlines()
+        assert any(line.startswith("[127.0.0.1] [") and "] TCP 200 4 0 " in line for line in lines), lines
+
+
+async def test_209_proxy_headers_in_and_out(folder: Folder, tmp_path: Path) -> None:
+    comes, goes = free_port(), free_port()
+    log = tmp_path / "access.log"
+    got: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.read(16))
+        writer.write(b"seen\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, speaker("one") as one:
+        folder.write("one", several("one", one))
+        folder.write("two", several("two", f"127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        lead(folder, {comes: "shop/one:80:PROXY", goes: "shop/two:80::PROXY"})
+        async with serving("-f", str(folder.path), *FLAGS, "--access-log", str(log)) as served:
+            await becomes(served, comes, "one", b"PROXY TCP4 192.0.2.77 127.0.0.1 4567 993\r\n")
+            await becomes(served, goes, "seen")
+            await served.end()
+    assert got[-1].startswith(b"\r\n\r\n\0\r\nQUIT\n")
+    assert "[192.0.2.77] [" in log.read_text()
+
+
+async def test_entries_that_make_no_sense_are_reported(folder: Folder) -> None:
+    port = free_port()
+    async with speaker("one") as one:
+        folder.write("one", several("one", one))
+        lead(folder, {port: "shop/one:80", 70000: "shop/one:80", "x": "shop/one:80", 9: "one", 10: "shop/nobody:1"})
+        async with serving("-f", str(folder.path), *FLAGS) as served:
+            await becomes(served, port, "one")
+            assert "ConfigMap ops/tcp: data[70000]" in served.log
+            assert "ConfigMap ops/tcp: data[x]" in served.log
+            assert "ConfigMap ops/tcp: data[9]" in served.log
+            assert "ConfigMap ops/tcp: data[10]: Service shop/nobody does not exist" in served.log
+
+
+async def test_a_port_of_http_stays_one(folder: Folder) -> None:
+    async with speaker("one") as one:
+        folder.write("one", several("one", one))
+        async with serving("-f", str(folder.path), *FLAGS) as served:
+            lead(folder, {served.http: "shop/one:80"})
+            await served.until(lambda: f"port {served.http} is one of --http or --https" in served.log)
+            assert (await said(served.http, b"GET / HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 404")
