@@ -15,7 +15,7 @@ from ingress.names import AGAIN_SECONDS
 from ingress.observe.requests import SHAPE_FLAGS
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
-from ingress.routes.classes import NGINX_CONTROLLER, OWN_CONTROLLER, STANDALONE, Selection
+from ingress.routes.classes import NGINX_CONTROLLER, OWN_CLASS, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS
 from ingress.routes.flags import objects_of
 from ingress.routes.model import Defaults
@@ -271,7 +271,7 @@ def serve(
 
     def objects_of_flags() -> list[Object]:
         endpoints = tuple(dict.fromkeys(endpoint for each in to for endpoint in read_endpoints(each)))
-        return list(objects_of(endpoints, tuple(map(read_route, routes)), STANDALONE.annotation_classes[0]))
+        return list(objects_of(endpoints, tuple(map(read_route, routes)), OWN_CLASS))
 
     if not (from_ or listening["http"] or listening["https"]):
         listening["http"] = (DEFAULT_HTTP,)
