@@ -151,7 +151,7 @@ async def test_51_a_cookie_of_another_backend_pins_nobody(site: Site) -> None:
 
 @pytest.mark.parametrize("host", ["default.example", "persistent.example"])
 async def test_sessions_are_spread(site: Site, host: str) -> None:
-    found = Counter([(await site.get(host)).service for _ in range(60)])
+    found = Counter([(await site.get(host)).service for _ in range(100)])
     assert len(found) == 5
 
 
