@@ -300,6 +300,7 @@ cdef struct Options:
     bint real_ip
     bint full_forwarded_for
     bint forwarded
+    bint underscores
     u8 forwarded_for[64]
     int forwarded_for_n
     u8 server[256]

@@ -38,6 +38,7 @@ cdef void read_settings(Options* o, object s) except *:
     o.real_ip = s.use_forwarded_headers or s.enable_real_ip
     o.full_forwarded_for = s.compute_full_forwarded_for
     o.forwarded = s.forwarded
+    o.underscores = s.underscores
     if s.forwarded_for_header.lower() != "x-forwarded-for":
         o.forwarded_for_n = copy_text(
             o.forwarded_for, sizeof(o.forwarded_for), "forwarded_for_header", s.forwarded_for_header)

@@ -80,12 +80,22 @@ cdef bint drop_forwarding(Head* h) noexcept nogil:
     return said
 
 
+cdef void drop_underscores(const u8* b, Head* h) noexcept nogil:
+    """CGI and its heirs cannot tell X_Real_IP from X-Real-IP, and who believes the one believes the other."""
+    cdef int i
+    for i in range(h.field_n):
+        if h.field[i].kind == OTHER and memchr(b + h.field[i].at, c'_', h.field[i].name_n) != NULL:
+            h.field[i].drop = True
+
+
 cdef void put_request(Writer* w, Exchange* x, const u8* b, Head* h, Target* t) noexcept:
     """The head an endpoint gets."""
     cdef bint said = drop_forwarding(h)
     cdef int i
     cdef int begun = w.n
     cdef bint late = x.spooling and x.spool.late
+    if not x.k.o.underscores:
+        drop_underscores(b, h)
     put_request_line(w, x, b, h, t)
     if t.absolute or h.host.at < 0:
         for i in range(h.field_n):

@@ -266,6 +266,7 @@ class Settings:
     forwarded_for_header: str = "X-Forwarded-For"  # the field that lists addresses
     compute_full_forwarded_for: bool = False  # trusted list and peer, instead of the client alone
     forwarded: bool = False  # RFC 7239 Forwarded as well
+    underscores: bool = True  # whether fields with "_" in their names go on: to many endpoints that is a "-"
 
     # Upper bounds of histograms, in seconds and octets: durations, lengths of requests and responses, sizes of these.
     time_buckets: tuple[float, ...] = TIME_BUCKETS

@@ -60,6 +60,7 @@ _SETTINGS: dict[str, _Key] = {
     "upstream-keepalive-time": _Key(_ZERO_TIMES, "upstream_age_seconds"),
     "use-forwarded-headers": _Key(flag, "use_forwarded_headers"),
     "compute-full-forwarded-for": _Key(flag, "compute_full_forwarded_for"),
+    "enable-underscores-in-headers": _Key(flag, "underscores"),
     "enable-real-ip": _Key(flag, "enable_real_ip"),
     "forwarded-for-header": _Key(text(r"[-A-Za-z0-9_]{1,64}"), "forwarded_for_header"),
     "proxy-real-ip-cidr": _Key(networks, "trusted_proxies"),
@@ -162,7 +163,7 @@ _NEEDLESS = frozenset(
     global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins proxy-ssl-location-only
     allow-snippet-annotations opentelemetry-trust-incoming-span otlp-collector-host otlp-collector-port
     otel-service-name otel-sampler otel-sampler-ratio otel-max-queuesize otel-schedule-delay-millis
-    otel-max-export-batch-size enable-underscores-in-headers ignore-invalid-headers""")
+    otel-max-export-batch-size ignore-invalid-headers""")
 )
 """nginx's own housekeeping, and what is always so here: accepted without a word."""
 
@@ -216,6 +217,7 @@ class _Reading:
             self._key(key, value.strip())
         settings = {_SETTINGS[key].field: value for key, value in self.parsed.items() if _field(key)}
         settings |= _retrying(self.parsed) | _heads(self.parsed) | _compressing(self.parsed) | _log(self.parsed)
+        settings.setdefault("underscores", False)
         parsed = self.parsed
         if not parsed.get("server-tokens", True):
             settings |= {"server": "", "brand": ""}

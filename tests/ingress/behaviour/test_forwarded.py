@@ -142,6 +142,18 @@ async def test_212_what_clients_claim(
     await site.becomes(found, expected)
 
 
+@pytest.mark.parametrize(("value", "kept"), [("false", False), ("", False), ("true", True)])
+async def test_212_names_that_endpoints_may_take_for_others(site: Site, value: str, kept: bool) -> None:
+    """enable-underscores-in-headers: to many an endpoint X_Real_IP is X-Real-IP."""
+
+    async def told() -> tuple[bool, bool]:
+        headers = (await site.get(HOST, fields=[("x_real_ip", "1.2.3.4"), ("x-plain", "1")])).echo["headers"]
+        return "x_real_ip" in headers, "x-plain" in headers
+
+    site.configure({"enable-underscores-in-headers": value})
+    await site.becomes(told, (kept, True))
+
+
 async def by_proxy(site: Site, line: str, *claims: tuple[str, str], secure: bool = False) -> dict[str, str]:
     """What the endpoint is told of a request behind a PROXY header."""
     client = await Client.connect(site.served.https if secure else site.served.http)

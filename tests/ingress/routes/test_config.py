@@ -24,6 +24,10 @@ def read(**data: str) -> Config:
     return read_config(config_map(**data))
 
 
+UNDERSCORES = {"underscores": False}
+"""What a ConfigMap without a word of it means."""
+
+
 @pytest.mark.parametrize(
     ("data", "settings"),
     [
@@ -62,7 +66,7 @@ def read(**data: str) -> Config:
 )
 def test_settings_of_the_engines(data: dict[str, str], settings: dict[str, Any]) -> None:
     found = read(**data)
-    assert (found.settings, found.problems) == (settings, ())
+    assert (found.settings, found.problems) == (settings | UNDERSCORES, ())
     Settings(**found.settings)
 
 
@@ -75,7 +79,7 @@ def test_what_is_no_setting() -> None:
 def test_what_annotations_fall_back_to() -> None:
     found = read(proxy_body_size="8m", whitelist_source_range="10.0.0.0/8", ssl_redirect="f")
     assert found.values == {"proxy-body-size": "8m", "whitelist-source-range": "10.0.0.0/8", "ssl-redirect": "f"}
-    assert (found.settings, found.problems) == ({}, ())
+    assert (found.settings, found.problems) == (UNDERSCORES, ())
 
 
 @pytest.mark.parametrize(
@@ -102,12 +106,12 @@ def test_what_is_wrong_is_told_by_key_and_has_no_effect(data: dict[str, str], re
     assert (problem.object, problem.field) == ("ConfigMap ingress/controller", f"data[{key.replace('_', '-')}]")
     assert problem.reason.startswith(reason)
     assert problem.advice.startswith(advice)
-    assert (found.values, found.settings) == ({"hsts-max-age": "7"}, {})
+    assert (found.values, found.settings) == ({"hsts-max-age": "7"}, UNDERSCORES)
 
 
 @pytest.mark.parametrize("data", [{"enable_modsecurity": "false"}, {"server_name_hash_max_size": "1024"}, {"x": " "}])
 def test_what_asks_for_nothing_is_fine(data: dict[str, str]) -> None:
-    assert read(**data) == Config()
+    assert read(**data) == Config(settings=UNDERSCORES)
 
 
 def test_every_key_that_annotations_read_is_known() -> None:
@@ -130,7 +134,7 @@ def test_a_changed_config_map_reads_ingresses_again() -> None:
     store.put(now)
     changes = table.update([now.key])
     assert changes.config is not None
-    assert changes.config.settings == {"client_idle_seconds": 8}
+    assert changes.config.settings == {"client_idle_seconds": 8} | UNDERSCORES
     route = table.hosts["a.example"].routes[0]
     assert dict(route.options)["response_set_secure"] == (
         ("Strict-Transport-Security", "max-age=77; includeSubDomains"),
