@@ -22,7 +22,7 @@ GRAVE = frozenset({_SNIPPET, _WAF, _FASTCGI})
 _REASONS: dict[str, tuple[Risk, str, str]] = {
     "configuration-snippet": (Risk.CRITICAL, _SNIPPET, _INSTEAD),
     "server-snippet": (Risk.CRITICAL, _SNIPPET, _INSTEAD),
-    "stream-snippet": (Risk.CRITICAL, _SNIPPET, "give TCP a Service of type LoadBalancer"),
+    "stream-snippet": (Risk.CRITICAL, _SNIPPET, "use --tcp-services-configmap for TCP"),
     "auth-snippet": (Risk.CRITICAL, _SNIPPET, "use auth-proxy-set-headers, auth-method or auth-cache-key"),
     "enable-modsecurity": (Risk.LOW, _WAF, _WAF_INSTEAD),
     "enable-owasp-core-rules": (Risk.LOW, _WAF, _WAF_INSTEAD),
