@@ -226,7 +226,7 @@ class Settings:
     server: str = "causeway"  # Server field, if the endpoint sent none; "" adds none
     brand: str = "causeway"  # the line under an error page's heading; "" leaves it out
 
-    read_buffer_bytes: int = 262144  # one for the whole engine: what one read may take
+    read_buffer_bytes: int = 524288  # one for the whole engine: what one read may take
     listen_batch: int = 64  # connections accepted per wake-up
     access_log_fd: int = -1  # a file, pipe or socket of the caller's; -1 writes no access log
     access_log_format: str = ""  # text with nginx's $variables; "" is ingress-nginx's upstreaminfo
