@@ -119,6 +119,9 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option(
             "--tcp-services-configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_TCP_SERVICES
         ),
+        click.option(
+            "--udp-services-configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_UDP_SERVICES
+        ),
         click.option("--health-check-path", default="", metavar="PATH", help=_HEALTH_PATH),
         allow_filters,
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
@@ -173,6 +176,7 @@ def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> Sta
 _CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
 _DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
 _TCP_SERVICES = 'Hand connections to Services by this ConfigMap: port -> "namespace/service:port[:PROXY[:PROXY]]".'
+_UDP_SERVICES = 'Hand datagrams to Services by this ConfigMap: port -> "namespace/service:port".'
 _HEALTH_PATH = "Of --admin: answers 200 as long as requests are served, else 500. And of hosts that nobody has: 200."
 _SECONDS = click.FloatRange(0)
 _HTTP = (
@@ -210,6 +214,7 @@ def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
         config_map=flags.pop("configmap"),
         certificate=flags.pop("default_ssl_certificate"),
         tcp_services=flags.pop("tcp_services_configmap"),
+        udp_services=flags.pop("udp_services_configmap"),
         health_path=flags["health_check_path"],
         extensions=flags.pop("allow_filters"),
         **others,

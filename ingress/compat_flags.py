@@ -42,7 +42,6 @@ def _words(text: str) -> tuple[str, ...]:
 _LATER = "it is not served here"
 _NO_USE = "it has no meaning here"
 _ACCEPTED: dict[str, str] = {
-    "udp-services-configmap": _LATER,
     **dict.fromkeys(("apiserver-host", "certificate-authority"), "give --kubeconfig FILE, or run in a pod"),
     **dict.fromkeys(("status-update-interval", "election-ttl"), "statuses follow changes at once"),
     "ssl-passthrough-proxy-port": "no second port is needed",

@@ -21,10 +21,11 @@ import msgspec
 import uvloop
 
 from ingress import wire
+from ingress.datagrams import DatagramPorts
 from ingress.filters.registry import Registry
 from ingress.proxy import BackendSpec, ClientAuth, Engine, RouteOptions, RouteSpec, Settings
 from ingress.proxy.settings import Matcher
-from ingress.routes.model import STREAM
+from ingress.routes.model import DATAGRAMS, STREAM
 from ingress.streams import StreamPorts
 from ingress.tallies import Tallies
 from ingress.tools import WorkerTools
@@ -54,6 +55,7 @@ class Worker:
         self.proxy_protocol = False
         self.logs = False
         self.streams = StreamPorts()
+        self.datagrams = DatagramPorts()
         self.accepting: list[int] = []
         """Listening sockets; the engine has its own descriptors of them."""
         self.backend_spec = BackendSpec()
@@ -164,6 +166,9 @@ class Worker:
         if host.startswith(STREAM):
             self.streams.lead(engine, int(host.removeprefix(STREAM)), lines)
             return
+        if host.startswith(DATAGRAMS):
+            self.datagrams.lead(engine, int(host.removeprefix(DATAGRAMS)), lines)
+            return
         passthrough = lines.passthrough if lines else ""
         routes = None if lines is None else [self.route(line) for line in lines.routes]
         patterns = _matcher(lines.patterns) if lines and lines.patterns else None
@@ -230,6 +235,7 @@ class Worker:
             await asyncio.sleep(0)  # the engine accepts a batch
         engine.stop_accepting()
         self.streams.close()
+        self.datagrams.close()
         for fd in self.accepting:
             os.close(fd)
         # The engine counts its connections and tells nobody; a look at one integer costs nothing.

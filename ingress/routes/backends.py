@@ -30,6 +30,7 @@ class Around:
     """Services may stand for DNS names."""
 
 
+PLAIN = Variant("")
 NOTHING_AROUND = Around()
 
 
@@ -43,12 +44,12 @@ def compile_backend(
     variant: Variant | None = None,
 ) -> Backend:
     """Look at the Service and its EndpointSlices as they are now."""
-    made = _compile(store, namespace, service, port, around, cluster_ip=variant is not None and variant.cluster_ip)
+    made = _compile(store, namespace, service, port, around, variant=variant or PLAIN)
     return made if variant is None else replace(made, variant=variant)
 
 
 def _compile(
-    store: ObjectStore, namespace: str, service: str, port: str, around: Around, *, cluster_ip: bool
+    store: ObjectStore, namespace: str, service: str, port: str, around: Around, *, variant: Variant
 ) -> Backend:
     found = store.get(Service, namespace, service)
     if found is None:
@@ -60,13 +61,17 @@ def _compile(
     if found.spec.type == "ExternalName":
         return _external(found, port, around.names)
     # A port's name has a letter in it, so digits are always a number.
+    wanted = "UDP" if variant.udp else "TCP"
+    ports = tuple(each for each in found.spec.ports if each.protocol == wanted)
     named = port_named(found, int(port) if port.isdigit() else port)
+    if named is not None and named.protocol != wanted:  # the same number may be there for both
+        named = next((each for each in ports if port in (str(each.port), each.name)), named)
     if named is None:
         there = ", ".join(f"{each.port} ({each.name})" if each.name else f"{each.port}" for each in found.spec.ports)
         return _wrong(namespace, service, port, f"has no port {port}", advice=f"its ports: {there or 'none'}")
-    if named.protocol != "TCP":
-        return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice="HTTP needs a TCP port")
-    if cluster_ip and found.spec.cluster_ip not in ("", "None"):
+    if named.protocol != wanted:
+        return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice=f"name a {wanted} port")
+    if variant.cluster_ip and found.spec.cluster_ip not in ("", "None"):
         return Backend(namespace, service, port, ((found.spec.cluster_ip, named.port),), 1)
     endpoints = port_endpoints(found, named, slices_for(store, found, around))
     usable = tuple((each.address, each.port) for each in endpoints.cluster)

@@ -21,6 +21,7 @@ from ingress.routes.certificates import compile_certificate, default_certificate
 from ingress.routes.config import read_config
 from ingress.routes.hosts import Compiled, compile_host, other_name, taken_name
 from ingress.routes.model import (
+    DATAGRAMS,
     EVERY_HOST,
     STREAM,
     Certificate,
@@ -131,7 +132,7 @@ class _Update:
             self.table._treatments.forget(key)
         if owner in (self.table.defaults.backend, self.table.defaults.config_map):
             self.defaults_too = True
-        if key == self.table.streams_key:
+        if key in (self.table.streams_key, self.table.datagrams_key):
             self.streams_too = True
         if owner == self.table.defaults.certificate:
             self.tls_hosts[EVERY_HOST] = None
@@ -178,11 +179,13 @@ class _Update:
 
     def _streams(self) -> None:
         """All of them: there are few."""
-        table, key = self.table, self.table.streams_key
-        streams = read_streams(table.store.get(ConfigMap, key.namespace, key.name) if key else None)
-        self._problems("streams", streams.problems)
-        for host in dict.fromkeys([*filter(_is_stream, table.hosts), *streams.tables]):
-            self._take(host, Compiled(streams.tables.get(host), [], streams.variants))
+        table = self.table
+        for kind, key in ((STREAM, table.streams_key), (DATAGRAMS, table.datagrams_key)):
+            streams = read_streams(table.store.get(ConfigMap, key.namespace, key.name) if key else None, kind)
+            self._problems(kind, streams.problems)
+            before = [host for host in table.hosts if host.startswith(kind)]
+            for host in dict.fromkeys([*before, *streams.tables]):
+                self._take(host, Compiled(streams.tables.get(host), [], streams.variants))
 
     # -- one Ingress
 
@@ -360,7 +363,7 @@ class _Update:
 
 
 def _is_stream(host: str) -> bool:
-    return host.startswith(STREAM)
+    return host.startswith((STREAM, DATAGRAMS))
 
 
 def _discard(index: dict[K, set[M]], name: K, member: M) -> None:

@@ -20,6 +20,8 @@ EVERY_HOST = ""
 """The host table that answers for every host without a table of its own."""
 STREAM = "tcp:"
 """With a port, the host table of its connections (streams.py). No host has a ":"."""
+DATAGRAMS = "udp:"
+"""Likewise, of its datagrams."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -87,6 +89,8 @@ class Variant(msgspec.Struct, frozen=True):
     """Fields of BackendSpec (ingress/proxy/settings.py), with Transport and UpstreamTls as dicts."""
     cluster_ip: bool = False
     """The Service's own address is the only endpoint."""
+    udp: bool = False
+    """The port is one of UDP."""
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -108,6 +112,7 @@ class Defaults(msgspec.Struct, frozen=True):
     """Filters of other packages that Ingresses may ask for -> what they are told."""
     tcp_services: tuple[str, str] | None = None
     """The ConfigMap of streams (streams.py)."""
+    udp_services: tuple[str, str] | None = None
     health_path: str = ""
     """Answered with 200 for hosts that nobody has. "": it is a path like all."""
 

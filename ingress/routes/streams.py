@@ -1,16 +1,16 @@
-"""--tcp-services-configmap: ports whose connections go to a Service as they are, whatever is spoken on them.
+"""--tcp-services-configmap, --udp-services-configmap: ports that lead to a Service, whatever is spoken on them.
 
     data: {"5432": "shop/postgres:5432", "993": "mail/imap:imaps:PROXY", "25": "mail/smtp:25::PROXY"}
 
 The first PROXY says that clients' connections begin with a PROXY header, the second that endpoints get one. A port is a
-host table like others, "tcp:5432", so that all that follows Services follows these as well.
+host table like others, "tcp:5432" or "udp:53", so that all that follows Services follows these as well.
 """
 
 import re
 from typing import NamedTuple
 
-from ingress.routes.model import STREAM, HostTable, Route, Variant, backend_key
-from ingress.routes.treatment import variant_of
+from ingress.routes.model import DATAGRAMS, STREAM, HostTable, Route, Variant, backend_key
+from ingress.routes.treatment import UDP, variant_of
 from lb.cluster.objects import ConfigMap
 from lb.cluster.problems import Problem
 
@@ -23,8 +23,8 @@ class Streams(NamedTuple):
     problems: list[Problem]
 
 
-def read_streams(found: ConfigMap | None) -> Streams:
-    """What the ConfigMap asks for; a port that makes no sense is left out with a Problem."""
+def read_streams(found: ConfigMap | None, kind: str = STREAM) -> Streams:
+    """What the ConfigMap asks for, of STREAM or DATAGRAMS; a port that makes no sense is left out with a Problem."""
     streams = Streams({}, [], [])
     if found is None:
         return streams
@@ -39,11 +39,13 @@ def read_streams(found: ConfigMap | None) -> Streams:
         else:
             namespace, service, name, decodes, encodes = entry.groups()
             variant = variant_of({"transport": {"proxy_protocol": True}} if encodes else {}, cluster_ip=False)
+            if kind == DATAGRAMS:
+                variant = UDP
             key = backend_key(namespace, service, name)
             if variant is not None:
                 streams.variants.append(variant)
                 key += variant.suffix
-            host = f"{STREAM}{int(port)}"
+            host = f"{kind}{int(port)}"
             route = Route(0, host, "/", False, key, "", f"{title}: data[{port}]")
             streams.tables[host] = HostTable(host, (route,), passthrough=key, headed=bool(decodes))
     return streams

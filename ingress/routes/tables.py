@@ -42,6 +42,8 @@ class Tables:
         named = defaults.tcp_services
         self.streams_key = Key(ConfigMap.KIND, *named) if named else None
         """The ConfigMap of streams."""
+        named = defaults.udp_services
+        self.datagrams_key = Key(ConfigMap.KIND, *named) if named else None
         self.hosts: dict[str, HostTable] = {}
         self.backends: dict[str, Backend] = {}
         self.certificates: dict[str, Certificate] = {}

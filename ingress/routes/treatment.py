@@ -123,6 +123,9 @@ def _place(name: str) -> float:
     return _ORDER.get(name, len(_ORDER))
 
 
+UDP = Variant(f"{VARIANT_MARK}udp", udp=True)
+
+
 def variant_of(spec: Mapping[str, Any], *, cluster_ip: bool) -> Variant | None:
     """None: a backend as most are. Equal wishes give equal suffixes, in every process and for ever."""
     if not spec and not cluster_ip:

@@ -6,11 +6,15 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
+import msgspec
 import pytest
 
+from lb.cluster.objects import Object
 from tests.ingress.serving import Folder, Served, serving
 from tests.ingress.site import config_map, several
+from tests.ingress.state import endpoint_slice, service
 
 FLAGS = ("--workers", "2", "--tcp-services-configmap", "ops/tcp", "--trusted-proxies", "127.0.0.1")
 
@@ -148,3 +152,59 @@ async def test_a_port_of_http_stays_one(folder: Folder) -> None:
             lead(folder, {served.http: "shop/one:80"})
             await served.until(lambda: f"port {served.http} is one of --http or --https" in served.log)
             assert (await said(served.http, b"GET / HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 404")
+
+
+class Repeats(asyncio.DatagramProtocol):
+    """Sends back what it gets, behind its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, octets: bytes, address: tuple[str, int]) -> None:
+        self.transport.sendto(f"{self.name} {octets.decode()}".encode(), address)
+
+
+async def told(port: int) -> str:
+    """What comes back from a client of its own; "" for nothing."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as client:
+        client.connect(("127.0.0.1", port))
+        with contextlib.suppress(OSError, TimeoutError):
+            await loop.sock_sendall(client, b"hello")
+            return (await asyncio.wait_for(loop.sock_recv(client, 100), 0.5)).decode()
+    return ""
+
+
+async def test_209_datagrams(folder: Folder) -> None:
+    port, loop = free_port(), asyncio.get_running_loop()
+    addresses = {}
+    for name in ("one", "two"):
+        transport, _ = await loop.create_datagram_endpoint(lambda name=name: Repeats(name), ("127.0.0.1", 0))
+        addresses[name] = transport.get_extra_info("sockname")[1]
+
+    def both(name: str) -> list[Object]:
+        ports = [{"name": "t", "port": 53}, {"name": "u", "port": 53, "protocol": "UDP"}]
+        made = endpoint_slice(name, f"127.0.0.1:{addresses[name]}", port_name="u")
+        ports_of_it = msgspec.structs.replace(made.ports[0], protocol="UDP")
+        return [*service(name, ports=ports), msgspec.structs.replace(made, ports=(ports_of_it,))]
+
+    async def becomes_told(served: Served, wanted: str) -> None:
+        deadline = loop.time() + 15
+        while (found := await told(port)) != wanted:
+            assert loop.time() < deadline, f"still {found!r}; its log:\n{served.log}"
+
+    def lead_to(entries: dict[str, str]) -> None:
+        folder.write("udp", [config_map("ops", "udp", entries)])
+
+    for name in ("one", "two"):
+        folder.write(name, both(name))
+    lead_to({str(port): "shop/one:53"})
+    async with serving("-f", str(folder.path), "--workers", "2", "--udp-services-configmap", "ops/udp") as served:
+        await becomes_told(served, "one hello")
+        lead_to({str(port): "shop/two:53"})
+        await becomes_told(served, "two hello")
+        lead_to({})
+        await becomes_told(served, "")
