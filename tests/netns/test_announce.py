@@ -154,7 +154,7 @@ def test_a_quick_restart_moves_nothing(lan: Lan) -> None:
     first = winner(address)
     lan.wait_for(address, first)
     others = sorted(set(NODES) - {first})
-    lan.wait_until(lambda: all("answering ARP and NDP" in lan.log(name) for name in others))  # the last they have to say
+    lan.wait_until(lambda: all("answering ARP and NDP" in lan.log(name) for name in others))
     before = {name: lan.log(name) for name in others}
     began = time.monotonic()
     lan.stop(first, signal.SIGKILL)
