@@ -81,6 +81,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - --publish-service={{ $c.publishService.pathOverride | default (printf "$(POD_NAMESPACE)/%s" (include "causeway.controller" .)) }}
 {{- end }}
 - --configmap={{ $c.configMapNamespace | default "$(POD_NAMESPACE)" }}/{{ include "causeway.controller" . }}
+{{- if .Values.tcp }}
+- --tcp-services-configmap=$(POD_NAMESPACE)/{{ include "causeway.controller" . }}-tcp
+{{- end }}
+{{- if .Values.udp }}
+- --udp-services-configmap=$(POD_NAMESPACE)/{{ include "causeway.controller" . }}-udp
+{{- end }}
 {{- if .Values.defaultBackend.enabled }}
 - --default-backend-service=$(POD_NAMESPACE)/{{ include "causeway.fullname" . }}-{{ .Values.defaultBackend.name }}
 {{- end }}

@@ -97,6 +97,16 @@ spec:
           hostPort: {{ index $c.hostPort.ports $name | default $port }}
           {{- end }}
         {{- end }}
+        {{- range $protocol, $services := dict "tcp" .Values.tcp "udp" .Values.udp }}
+        {{- range $port, $service := $services }}
+        - name: {{ $port }}-{{ $protocol }}
+          containerPort: {{ $port }}
+          protocol: {{ upper $protocol }}
+          {{- if $c.hostPort.enabled }}
+          hostPort: {{ $port }}
+          {{- end }}
+        {{- end }}
+        {{- end }}
         - name: metrics
           containerPort: {{ $c.metrics.port }}
           protocol: TCP
