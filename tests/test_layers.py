@@ -80,6 +80,7 @@ PURE = (
     "ingress/routes/annotations/rewrite.py",
     "ingress/routes/annotations/reader.py",
     "ingress/routes/annotations/server_tls.py",
+    "ingress/routes/annotations/tracing.py",
     "ingress/routes/annotations/wishes.py",
     "ingress/filters/access.py",
     "ingress/filters/api.py",

@@ -10,6 +10,7 @@ then where it goes. Responses are seen in the opposite order.
 """
 
 FILTERS: dict[str, str] = {
+    "tracing": "ingress.filters.tracing:Tracing",
     "unlogged": "ingress.filters.unlogged:Unlogged",
     "blocks": "ingress.filters.blocks:Blocks",
     "healthy": "ingress.filters.healthy:Healthy",

@@ -13,6 +13,7 @@ from ingress.routes.config_values import (
     choice,
     codes,
     flag,
+    fraction,
     log_format,
     names,
     networks,
@@ -22,6 +23,7 @@ from ingress.routes.config_values import (
     reference,
     seconds,
     size,
+    template,
     text,
     tokens,
     words,
@@ -104,7 +106,8 @@ _BEHIND: dict[str, _Key] = {
             enable-access-log-for-default-backend proxy-add-original-uri-header relative-redirects
             use-port-in-redirects preserve-trailing-slash allow-cross-namespace-resources
             strict-validate-path-type global-auth-always-set-cookie generate-request-id
-            disable-proxy-intercept-errors""",
+            disable-proxy-intercept-errors enable-opentelemetry opentelemetry-trust-incoming-span
+            otel-sampler-parent-based""",
         text("(?i)HTTP|HTTPS|AUTO_HTTP|GRPC|GRPCS|FCGI"): "backend-protocol",
         choice("on", "off"): "proxy-buffering proxy-request-buffering",
         size(): "proxy-body-size limit-rate limit-rate-after",
@@ -118,7 +121,12 @@ _BEHIND: dict[str, _Key] = {
         text(): """proxy-cookie-domain proxy-cookie-path proxy-redirect-from proxy-redirect-to global-auth-url
             global-auth-method global-auth-signin global-auth-signin-redirect-param global-auth-response-headers
             global-auth-request-redirect global-auth-cache-key global-auth-cache-duration limit-conn-zone-variable
-            upstream-hash-by""",
+            upstream-hash-by otel-service-name""",
+        template: "opentelemetry-operation-name",
+        text(r"[0-9A-Za-z][0-9A-Za-z.-]*|[0-9a-fA-F:]*:[0-9a-fA-F:.]+"): "otlp-collector-host",
+        number(1, 65535): "otlp-collector-port",
+        choice("AlwaysOn", "AlwaysOff", "TraceIdRatioBased"): "otel-sampler",
+        fraction: "otel-sampler-ratio",
         number(0, 2**31 - 1): "hsts-max-age",
         number(300, 599): "limit-req-status-code limit-conn-status-code",
         choice("301", "302", "307", "308"): "http-redirect-code",
@@ -161,9 +169,8 @@ _NEEDLESS = frozenset(
     disable-ipv6-dns limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections
     enable-auth-access-log client-body-in-file-only upstream-http-version ssl-prefer-server-ciphers
     global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins proxy-ssl-location-only
-    allow-snippet-annotations opentelemetry-trust-incoming-span otlp-collector-host otlp-collector-port
-    otel-service-name otel-sampler otel-sampler-ratio otel-max-queuesize otel-schedule-delay-millis
-    otel-max-export-batch-size ignore-invalid-headers""")
+    allow-snippet-annotations otel-max-queuesize otel-schedule-delay-millis otel-max-export-batch-size
+    ignore-invalid-headers""")
 )
 """nginx's own housekeeping, and what is always so here: accepted without a word."""
 
@@ -178,7 +185,6 @@ _REFUSED = {
         names("""enable-modsecurity enable-owasp-modsecurity-crs modsecurity-snippet"""),
         "NOBODY INSPECTS REQUESTS: there is no ModSecurity here; put a web application firewall before this proxy",
     ),
-    "enable-opentelemetry": "no spans are made here; traceparent goes through to endpoints, which can make theirs",
     **dict.fromkeys(
         names("use-geoip use-geoip2 geoip2-autoreload-in-minutes"), "there are no GeoIP variables here; drop it"
     ),
@@ -219,6 +225,7 @@ class _Reading:
         settings |= _retrying(self.parsed) | _heads(self.parsed) | _compressing(self.parsed) | _log(self.parsed)
         settings.setdefault("underscores", False)
         parsed = self.parsed
+        self._spans()
         if not parsed.get("server-tokens", True):
             settings |= {"server": "", "brand": ""}
         believes = any(parsed.get(key) for key in ("use-forwarded-headers", "enable-real-ip", "use-proxy-protocol"))
@@ -255,6 +262,16 @@ class _Reading:
                 self._wrong(key, str(error), "nobody is let in" if key in _CLOSING else "the default counts")
             else:
                 self.values[key] = value
+
+    def _spans(self) -> None:
+        if self.parsed.get("enable-opentelemetry") and "otlp-collector-host" not in self.parsed:
+            self._wrong("enable-opentelemetry", "there is no collector", "set otlp-collector-host; no spans are made")
+        if self.parsed.get("otlp-collector-port") == 4317:
+            self._wrong(
+                "otlp-collector-port",
+                "spans go by OTLP over HTTP, and 4317 is the port of OTLP over gRPC",
+                "write 4318, unless the collector takes HTTP there",
+            )
 
     def _wrong(self, key: str, reason: str, advice: str) -> None:
         metadata = self.found.metadata

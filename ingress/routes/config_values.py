@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ingress.filters.patterns import Listed
+from ingress.filters.variables import Template
 from ingress.routes.annotations.reader import FALSE, TRUE
 
 _SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)")
@@ -40,6 +41,18 @@ def number(least: int, most: int) -> Callable[[str], int]:
         return int(value)
 
     return parse
+
+
+def fraction(value: str) -> float:
+    if not re.fullmatch(r"0?\.[0-9]{1,18}|[01](?:\.0*)?", value):
+        raise ValueError(f'"{value}" is not a number from 0 to 1')
+    return float(value)
+
+
+def template(value: str) -> str:
+    """Text with variables."""
+    Template.parse(value)
+    return value
 
 
 def size(least: int = 0) -> Callable[[str], int]:

@@ -35,6 +35,7 @@ from ingress.routes.annotations import (
     refused,
     rewrite,
     server_tls,
+    tracing,
     upstream,
     upstream_tls,
 )
@@ -64,6 +65,7 @@ GROUPS: tuple[ModuleType, ...] = (
     canary,
     errors,
     mirror,
+    tracing,
     extensions,
     refused,
 )

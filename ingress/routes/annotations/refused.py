@@ -13,8 +13,7 @@ _INSTEAD = (
 _WAF = "NOBODY INSPECTS REQUESTS: there is no ModSecurity here, so the protection it gave is lost"
 _WAF_INSTEAD = "put a web application firewall before this proxy or before the Service, or write a filter"
 _REMOVED = "ingress-nginx has removed it as well"
-_SPANS = "no spans are made here"
-_TRACE = "let endpoints make theirs: traceparent goes through to them"
+_TRACE = "use enable-opentelemetry, or let endpoints make theirs: traceparent goes through to them"
 _FASTCGI = "FastCGI is not spoken here"
 GRAVE = frozenset({_SNIPPET, _WAF, _FASTCGI})
 """Without the effect the Ingress is not what its author wanted: new ones are not admitted."""
@@ -28,9 +27,6 @@ _REASONS: dict[str, tuple[Risk, str, str]] = {
     "enable-owasp-core-rules": (Risk.LOW, _WAF, _WAF_INSTEAD),
     "modsecurity-snippet": (Risk.CRITICAL, _WAF, _WAF_INSTEAD),
     "modsecurity-transaction-id": (Risk.HIGH, _WAF, _WAF_INSTEAD),
-    "enable-opentelemetry": (Risk.LOW, _SPANS, _TRACE),
-    "opentelemetry-operation-name": (Risk.MEDIUM, _SPANS, _TRACE),
-    "opentelemetry-trust-incoming-span": (Risk.LOW, _SPANS, _TRACE),
     "http2-push-preload": (Risk.LOW, "browsers have removed server push", "send Link: rel=preload, or 103 Early Hints"),
     "secure-backends": (Risk.LOW, _REMOVED, 'write backend-protocol: "HTTPS"'),
     "enable-opentracing": (Risk.LOW, _REMOVED, _TRACE),
@@ -53,7 +49,6 @@ SWITCHES = frozenset(
         "enable-owasp-core-rules",
         "http2-push-preload",
         "secure-backends",
-        "enable-opentelemetry",
         "enable-opentracing",
         "enable-influxdb",
     }

@@ -1,6 +1,6 @@
 """A service that says who may pass: a real server, told by its URL what to answer.
 
-/STATUS?NAME=VALUE&...: that status with these fields. What it was asked is kept.
+/STATUS?NAME=VALUE&...: that status with these fields; any other path: 200. What it was asked is kept.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class Judge:
             return False
         self.asked.append(found)
         parts = urlsplit(found.target)
-        status = int(parts.path[1:4])
+        status = int(parts.path[1:4]) if parts.path[1:4].isdigit() else 200
         empty = status in (204, 304)
         answer = [*parse_qsl(parts.query), *([] if empty else [("content-length", "4")])]
         out = connection.send(h11.Response(status_code=status, headers=answer)) or b""
