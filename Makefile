@@ -25,7 +25,7 @@ test: venv  ## the test suite; what needs root is skipped with the reason for an
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 sanitize: venv  ## the tests of the data plane once more, over a build with AddressSanitizer and UndefinedBehaviorSanitizer
-	$(BIN)/python -m tests.sanitized tests/ingress --ignore tests/ingress/test_publish.py -q $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.sanitized tests/ingress -n 4 -q $(PYTEST_FLAGS)
 
 lint: venv  ## ruff and mypy, both strict
 	$(BIN)/ruff check .
