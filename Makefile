@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 ROOT := $(shell [ "$$(id -u)" = 0 ] && echo yes)
 SOURCES_COMPILED := $(shell find ingress/proxy bench/load -name '*.pyx' -o -name '*.pxi' -o -name '*.pxd' 2>/dev/null)
 
+# What `make sanitize` runs; tests/ingress is all that loads the engine, by hand.
+SANITIZED ?= tests/ingress/proxy
+
 # To compile and run the data plane; to run the pod network, the demo and the tests.
 DEBIAN := build-essential libssl-dev zlib1g-dev libbrotli-dev libzstd-dev python3-dev python3-venv \
 	iproute2 nftables netbase conntrack iputils-ping iputils-arping tcpdump curl procps openssl
@@ -25,7 +28,7 @@ test: venv  ## the test suite; what needs root is skipped with the reason for an
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
 
 sanitize: venv  ## the tests of the data plane once more, over a build with AddressSanitizer and UndefinedBehaviorSanitizer
-	$(BIN)/python -m tests.sanitized tests/ingress -n 4 -q $(PYTEST_FLAGS)
+	$(BIN)/python -m tests.sanitized $(SANITIZED) -q $(PYTEST_FLAGS)
 
 lint: venv  ## ruff and mypy, both strict
 	$(BIN)/ruff check .
