@@ -152,6 +152,6 @@ async def test_a_folder_with_nothing_in_it_serves_404_until_there_is_something(t
         assert (await ask(running.http, "any")).status == 404
         folder.write("web", [ingress("web", default="web"), *service("web")])
         await running.until_answer("any", "/", lambda answer: answer.status == 503)
-        assert "requests for it get 503" in running.log
+        await running.until(lambda: "requests for it get 503" in running.log)
         folder.write("web", [ingress("web", default="web"), *service("web", web.address)])
         await running.until_answer("any", "/", lambda answer: answer.status == 200)
