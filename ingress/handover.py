@@ -4,6 +4,9 @@
     new: take the sockets -> read the objects, fill the workers -> "ready" -> wait for "yours" -> admin, statuses
 
 Both accept for a moment. If the new one does not come up, it is ended and the old one goes on as if nothing was.
+
+After "yours" come frames with what the old one has counted: all of it at once, then what its workers still add until
+their last request. Either side may be another version: what it does not know it leaves alone.
 """
 
 import asyncio
@@ -13,7 +16,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -26,6 +30,9 @@ PROBE_VARIABLE = "CAUSEWAY_PROBE"
 PROBE_SECONDS = 30.0
 LIMIT_SECONDS = 60.0
 """What a new supervisor gets to read everything and to fill its workers."""
+COUNTS_SECONDS = 5.0
+"""What it gets to read a frame of counts."""
+LENGTH_BYTES = 4
 
 
 class UpgradeFailed(Exception):
@@ -42,9 +49,23 @@ class _Handed(msgspec.Struct):
 
 
 class _Bequest(msgspec.Struct):
+    """All numbers are of inherited descriptors. This is in the environment: no secret is in it."""
+
     line: int
     listeners: list[_Handed]
     admin: int | None
+    keys: int = -1
+    """A pipe with the keys of TLS session tickets."""
+
+
+@dataclass(frozen=True)
+class Estate:
+    """What the next supervisor gets."""
+
+    listeners: Sequence[Listener]
+    admin: socket.socket | None
+    keys: bytes = field(repr=False)
+    """Of TLS session tickets."""
 
 
 class Predecessor:
@@ -52,6 +73,9 @@ class Predecessor:
 
     def __init__(self, bequest: _Bequest) -> None:
         self._line = _taken(bequest.line)
+        self._reader: asyncio.StreamReader | None = None
+        self.keys = _read(bequest.keys)
+        """Of TLS session tickets; b"" if it gives none."""
         self.admin = None if bequest.admin is None else _taken(bequest.admin)
         self.listeners = [
             Listener(each.flag, each.tls, Address(each.host, 0), [_taken(fd) for fd in each.sockets], each.asked)
@@ -81,10 +105,29 @@ class Predecessor:
 
     async def let_go(self) -> None:
         """Wait until it has let go of what only one may do, or is gone."""
-        self._line.setblocking(False)
-        with contextlib.suppress(OSError):
-            await asyncio.get_running_loop().sock_recv(self._line, 64)
-        self._line.close()
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._line)
+        with contextlib.suppress(ConnectionError):
+            await self._reader.readline()
+
+    async def counts(self) -> AsyncIterator[bytes]:
+        """What it has counted, and then what its workers add, until it has ended."""
+        assert self._reader is not None
+        try:
+            while True:
+                length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+                yield await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            self._writer.close()
+
+
+def _read(pipe: int) -> bytes:
+    """All of a pipe that nobody writes to any more."""
+    if pipe < 0:
+        return b""
+    with os.fdopen(pipe, "rb") as file:
+        return file.read()
 
 
 def _taken(fd: int) -> socket.socket:
@@ -110,6 +153,7 @@ class Successor:
         self.pid = process.pid
         self._process = process
         self._line = line
+        self._writer: asyncio.StreamWriter | None = None
 
     def end(self) -> None:
         """It is not wanted after all."""
@@ -117,13 +161,28 @@ class Successor:
         self._process.wait()
         self._line.close()
 
-    def take_over(self) -> None:
+    async def take_over(self) -> None:
         """From here on everything is its own."""
-        try:
-            self._line.sendall(b"yours\n")
-        except OSError as error:
-            log.warning("the new supervisor (process %d) has ended: %s", self.pid, error.strerror)
-        self._line.close()
+        if self._process.poll() is not None:
+            log.error("the new supervisor (process %d) has ended", self.pid)
+        _, self._writer = await asyncio.open_unix_connection(sock=self._line)
+        self._writer.write(b"yours\n")
+
+    async def tell(self, counts: bytes) -> None:
+        """Hand on what was counted. It may be gone, or of a version that does not ask for it."""
+        assert self._writer is not None
+        self._writer.write(len(counts).to_bytes(LENGTH_BYTES, "big") + counts)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(COUNTS_SECONDS):
+                await self._writer.drain()
+
+    async def leave(self) -> None:
+        """There is no more to tell."""
+        assert self._writer is not None
+        self._writer.close()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(COUNTS_SECONDS):
+                await self._writer.wait_closed()
 
 
 def command() -> list[str]:
@@ -131,14 +190,18 @@ def command() -> list[str]:
     return [sys.executable, *sys.orig_argv[1:]]
 
 
-async def hand_over(listeners: Sequence[Listener], admin: socket.socket | None) -> Successor:
+async def hand_over(estate: Estate) -> Successor:
     """Start the installed code on our sockets and wait until it serves. Raises UpgradeFailed; then it is ended."""
     if os.getpid() == 1:
         raise UpgradeFailed("this is process 1 of a container, which ends with it: start a container of the new image")
     await _probe()
     ours, theirs = socket.socketpair()
-    with theirs:
-        process = _start(listeners, admin, theirs)
+    try:
+        with theirs:
+            process = _start(estate, theirs)
+    except BaseException:
+        ours.close()
+        raise
     try:
         async with asyncio.timeout(LIMIT_SECONDS):
             await _until_ready(process, ours)
@@ -170,17 +233,16 @@ async def _probe() -> None:
         raise UpgradeFailed(f"the installed code does not start: {words[-1]}")
 
 
-def _start(
-    listeners: Sequence[Listener], admin: socket.socket | None, theirs: socket.socket
-) -> "subprocess.Popen[bytes]":
+def _start(estate: Estate, theirs: socket.socket) -> "subprocess.Popen[bytes]":
     handed = [
         _Handed(
             each.asked, each.flag, each.tls, each.address.host, each.shared, [made.fileno() for made in each.sockets]
         )
-        for each in listeners
+        for each in estate.listeners
     ]
-    bequest = _Bequest(theirs.fileno(), handed, None if admin is None else admin.fileno())
-    descriptors = [bequest.line, *(fd for each in handed for fd in each.sockets)]
+    keys = _filled(estate.keys)
+    bequest = _Bequest(theirs.fileno(), handed, None if estate.admin is None else estate.admin.fileno(), keys)
+    descriptors = [bequest.line, keys, *(fd for each in handed for fd in each.sockets)]
     if bequest.admin is not None:
         descriptors.append(bequest.admin)
     try:
@@ -192,6 +254,16 @@ def _start(
         )
     except OSError as error:
         raise UpgradeFailed(f"{command()[0]} cannot be started: {error.strerror}") from None
+    finally:
+        os.close(keys)
+
+
+def _filled(octets: bytes) -> int:
+    """A pipe to read these few octets from: they are in no file and no environment."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as file:
+        file.write(octets)
+    return reading
 
 
 async def _until_ready(process: "subprocess.Popen[bytes]", line: socket.socket) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ingress import systemd, wire
 from ingress.control import Deed, Line
-from ingress.handover import UpgradeFailed, hand_over
+from ingress.handover import Estate, UpgradeFailed, hand_over
 from ingress.routes.flags import NAMESPACE
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import EndpointSlice
@@ -116,7 +116,8 @@ class Maintenance:
             log.info("upgrade: starting the installed code")
             yield Line("starting the installed code")
             try:
-                successor = await hand_over(proxy.plan.listeners, proxy.plan.admin)
+                keys = proxy.supervisor.tickets.handed()
+                successor = await hand_over(Estate(proxy.plan.listeners, proxy.plan.admin, keys))
             except UpgradeFailed as error:
                 log.error("upgrade: %s; this process goes on", error)
                 yield Line(f"{error}; process {os.getpid()} goes on", ok=False)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ingress import systemd, wire
 from ingress.control import ControlSocket
 from ingress.controller import Controller
@@ -128,6 +130,8 @@ class Proxy:
         self.supervisor.backend_spec = plan.tuning.backends
         self.supervisor.proxy_protocol = plan.proxy_protocol
         self.supervisor.passthrough = plan.passthrough
+        if plan.predecessor is not None and not self.supervisor.tickets.take(plan.predecessor.keys):
+            log.info("TLS sessions begin anew: the supervisor before this one has no keys for us")
         if plan.access_log is not None:
             self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)
@@ -135,7 +139,7 @@ class Proxy:
         self.controller.before_first = self.names.first
         check = plan.tuning.health_check
         self.health = HealthChecks(check, self.supervisor.publish) if check is not None else None
-        self.totals = Totals(self.table)
+        self.totals = Totals(self.table, plan.metrics.bounds)
         self.stop = Stop()
         self.maintenance = Maintenance(self)
         self.successor: Successor | None = None
@@ -206,14 +210,33 @@ class Proxy:
             if self.successor is not None:
                 await _cancelled(fronting, publishing)
                 systemd.notify(MAINPID=self.successor.pid)
-                self.successor.take_over()
-                return await self._drain(0.0)
+                return await self._give_way(self.successor)
             systemd.notify(STOPPING=1)
             return await self._stop(publishing, tasks)
         finally:
             await _cancelled(asked, *tasks)
             if self.health is not None:
                 await self.health.close()
+
+    async def _give_way(self, successor: Successor) -> bool:
+        """Everything is the successor's from here on; what our workers count until their last request, too."""
+
+        async def tell() -> None:
+            while True:
+                await asyncio.sleep(STATS_PERIOD_SECONDS)
+                await self.refresh_stats()
+                await successor.tell(self.totals.hand_out())
+
+        await self.refresh_stats()
+        await successor.take_over()
+        await successor.tell(self.totals.hand_out())
+        telling = asyncio.create_task(tell())
+        try:
+            return await self._drain(0.0)
+        finally:
+            await _cancelled(telling)
+            await successor.tell(self.totals.hand_out())
+            await successor.leave()
 
     async def _stop(self, publishing: "asyncio.Task[None]", tasks: "list[asyncio.Task[None]]") -> bool:
         # While load balancers take notice: whoever follows the status is a load balancer too.
@@ -271,10 +294,22 @@ class Proxy:
         if predecessor is not None:
             predecessor.say_ready()
             await predecessor.let_go()
+            counts = predecessor.counts()
+            self._inherit(await anext(counts, b""))  # before anybody looks: no sum is ever less than it was
             log.info("the supervisor before this one has let go")
             self.in_charge.set()
         systemd.notify(READY=1, MAINPID=os.getpid(), STATUS=f"serving with {self.plan.workers} workers")
+        if predecessor is not None:
+            async for more in counts:
+                self._inherit(more)
         await asyncio.Event().wait()
+
+    def _inherit(self, counts: bytes) -> None:
+        try:
+            if counts:
+                self.totals.inherit(counts)
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.warning("counters begin anew: %s", error)
 
     async def _front(self) -> None:
         """What operators talk to."""

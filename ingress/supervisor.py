@@ -11,18 +11,20 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from ingress import tickets, wire
+from ingress import wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
 from ingress.proxy.counted import Counted
 from ingress.routes.model import Changes, Config, Endpoint
 from ingress.tallies import make_tallies
+from ingress.tickets import TicketKeys
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +144,7 @@ class Supervisor:
         """Every connection begins with a PROXY header."""
         self.passthrough: dict[str, tuple[Endpoint, ...]] = {}
         """Server names whose TLS is handed to endpoints undecrypted."""
-        self.tickets = tickets.TicketKeys(os.urandom)
+        self.tickets = TicketKeys(os.urandom, time.monotonic())
         """Sessions of one worker's TLS clients can be resumed with every other."""
         self.tallies_fd = -1
         """What limits count, for all workers together."""
@@ -276,7 +278,7 @@ class Supervisor:
 
     async def _rotate(self) -> None:
         while True:
-            await asyncio.sleep(tickets.ROTATE_SECONDS)
+            await asyncio.sleep(self.tickets.due_seconds - time.monotonic())
             self.rotate_tickets()
 
     def rotate_tickets(self) -> None:

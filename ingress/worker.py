@@ -225,7 +225,7 @@ class Worker:
             while some := tuple(islice(rows, ROWS)):
                 self.say(wire.CountedRequests(some))
                 await asyncio.sleep(0)
-            self.say(wire.Stats(self.asked_stats.pop(0), msgspec.Raw(msgspec.msgpack.encode(engine.stats()))))
+            self.say(_stats(self.asked_stats.pop(0), engine))
 
     async def finish(self, engine: Engine) -> None:
         """Accept who waits already, then nobody; until every connection is closed."""
@@ -245,11 +245,16 @@ class Worker:
             await self.telling
         for row in engine.take_requests():
             self.say(wire.CountedRequests((row,)))
+        self.say(_stats(0, engine))
         self.say(wire.Drained())
         self.writer.close()  # and with it ends run()
 
     def say(self, message: wire.Upward) -> None:
         self.writer.write(wire.encode(message))
+
+
+def _stats(number: int, engine: Engine) -> wire.Stats:
+    return wire.Stats(number, msgspec.Raw(msgspec.msgpack.encode(engine.stats())))
 
 
 def read_spec(fields: dict[str, Any]) -> BackendSpec:

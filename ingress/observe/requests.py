@@ -26,6 +26,10 @@ class Shape(NamedTuple):
     excluded: frozenset[str] = frozenset()
     """Names, without prefix, of what is left out."""
 
+    @property
+    def bounds(self) -> tuple[tuple[float, ...], ...]:
+        return self.time_buckets, self.length_buckets, self.size_buckets
+
 
 class _Histogram(NamedTuple):
     name: str

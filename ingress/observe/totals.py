@@ -1,12 +1,15 @@
 """What has been counted, over workers that come and go.
 
 Workers count in plain memory: requests by rows that they hand over, events upwards for ever. `Totals` adds up what is
-new, so that the sums survive a worker that is killed.
+new, so that the sums survive a worker that is killed. On an upgrade the next supervisor adds them to its own.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from operator import add
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from ingress.proxy.counted import Counted
 from ingress.routes.compile import RoutingTable
@@ -44,17 +47,14 @@ class Told(NamedTuple):
     status: int
 
 
-class Sums:
+class Sums(msgspec.Struct, array_like=True):
     """What was counted of some requests; see Counted in ingress/proxy/counted.py."""
 
-    __slots__ = ("buckets", "octets_in", "octets_out", "requests", "seconds")
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.octets_in = 0
-        self.octets_out = 0
-        self.seconds: list[float] = []
-        self.buckets: list[list[int]] = []
+    requests: int = 0
+    octets_in: int = 0
+    octets_out: int = 0
+    seconds: list[float] = []
+    buckets: list[list[int]] = []
 
     def join(self, other: "Counted | Sums") -> None:
         self.requests += other.requests
@@ -68,15 +68,26 @@ class Sums:
             self.buckets = [list(each) for each in other.buckets]
 
 
+class Handed(msgspec.Struct):
+    """What one supervisor has counted, for the next one; only what it has not handed on before."""
+
+    bounds: tuple[tuple[float, ...], ...]
+    requests: list[tuple[Told, Sums]]
+    answered: int
+    events: dict[str, int]
+
+
 class Totals:
     """Sums over all workers there have been."""
 
-    def __init__(self, table: RoutingTable) -> None:
+    def __init__(self, table: RoutingTable, bounds: tuple[tuple[float, ...], ...] = ()) -> None:
         self.table = table
+        self.bounds = bounds
+        """Of the histograms: others cannot be added to them."""
         self.requests: dict[Told, Sums] = {}
         self.answered = 0
         """All requests, also those of routes that are gone."""
-        self.events: dict[str, int] = {}
+        self.events = Counter[str]()
         self._seen: dict[int, Mapping[str, int]] = {}  # pid -> its events when last taken
         self._labels: dict[int, Labels] = {}  # route id -> labels
         self._labels_before: dict[int, Labels] = {}
@@ -93,13 +104,31 @@ class Totals:
                 self.requests.setdefault(told, Sums()).join(row)
         now, before = worker.stats.get("events", {}), self._seen.get(worker.pid, {})
         for event, count in now.items():
-            self.events[event] = self.events.get(event, 0) + count - before.get(event, 0)
+            self.events[event] += count - before.get(event, 0)
         self._seen[worker.pid] = now
 
     def lost(self, worker: "Worker") -> None:
         """A worker has ended: add what it said last."""
         self.take(worker)
         self._seen.pop(worker.pid, None)
+
+    def hand_out(self) -> bytes:
+        """Everything, for the next supervisor: from here on only what is new is counted here."""
+        handed = Handed(self.bounds, list(self.requests.items()), self.answered, dict(self.events))
+        self.requests, self.answered, self.events = {}, 0, Counter()
+        return msgspec.msgpack.encode(handed)
+
+    def inherit(self, handed: bytes) -> None:
+        """Add what `hand_out` gave. Raises ValueError or msgspec.MsgspecError for what cannot be added."""
+        found = msgspec.msgpack.decode(handed, type=Handed)
+        if found.bounds != self.bounds:
+            raise ValueError("histograms have other bounds now")
+        live = {NOBODY, *self._labels.values()}
+        for told, sums in found.requests:
+            if told.labels in live:
+                self.requests.setdefault(told, Sums()).join(sums)
+        self.answered += found.answered
+        self.events.update(found.events)
 
     def _labels_of(self, route: int) -> Labels | None:
         """None: the route is gone, and its Ingress may be too. One that has just gone still has requests to count."""

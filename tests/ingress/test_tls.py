@@ -61,12 +61,10 @@ async def test_certificates_by_name(tmp_path: Path) -> None:
             assert await running.end() == 0
 
 
-async def test_sessions_are_resumed_by_every_worker(tmp_path: Path) -> None:
-    secret = tls_secret("a", "a.example")
-    tls = [{"hosts": ["a.example"], "secretName": "a"}]
-    context = trusting(secret)
+async def visit(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession, bool]:
+    """Ask a.example something; the newest session, and whether the one given was resumed."""
 
-    def visit(port: int, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool]:
+    def ask_once() -> tuple[ssl.SSLSession, bool]:
         with (
             socket.create_connection(("127.0.0.1", port)) as plain,
             context.wrap_socket(plain, server_hostname="a.example", session=session) as stream,
@@ -74,7 +72,16 @@ async def test_sessions_are_resumed_by_every_worker(tmp_path: Path) -> None:
             stream.sendall(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
             while stream.recv(65536):
                 pass
+            assert stream.session is not None
             return stream.session, bool(stream.session_reused)
+
+    return await asyncio.to_thread(ask_once)
+
+
+async def test_sessions_are_resumed_by_every_worker(tmp_path: Path) -> None:
+    secret = tls_secret("a", "a.example")
+    tls = [{"hosts": ["a.example"], "secretName": "a"}]
+    context = trusting(secret)
 
     async with endpoints("web") as (web,):
         rules: dict[str, list[tuple[str, str | None, str]]] = {"a.example": [("/", "Prefix", "web")]}
@@ -82,14 +89,14 @@ async def test_sessions_are_resumed_by_every_worker(tmp_path: Path) -> None:
         folder.write("web", [ingress("web", rules, tls=tls), *service("web", web.address), secret])
         async with serving("-f", str(tmp_path), "--https", "127.0.0.1:0", "--workers", "4") as running:
             await running.until_certificate("a.example", context)
-            first, reused = await asyncio.to_thread(visit, running.https, None)
+            first, reused = await visit(running.https, context, None)
             assert reused is False
             # Four workers share the port at random: that all of these meet the first one's worker is 1 in 4 ** 20.
-            assert all([(await asyncio.to_thread(visit, running.https, first))[1] for _ in range(20)])
+            assert all([(await visit(running.https, context, first))[1] for _ in range(20)])
             killed = running.workers()[0]
             os.kill(killed, signal.SIGKILL)
             await running.until_replaced(killed, 4)
-            assert all([(await asyncio.to_thread(visit, running.https, first))[1] for _ in range(10)])
+            assert all([(await visit(running.https, context, first))[1] for _ in range(10)])
 
 
 async def test_passthrough_by_flag(tmp_path: Path) -> None:

@@ -5,11 +5,17 @@ import os
 import re
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from tests.ingress.certificates import tls_secret
+from tests.ingress.observe.test_metrics import of, samples
 from tests.ingress.peers import ask, endpoints
 from tests.ingress.serving import Folder, Served, alive, serving, started
+from tests.ingress.state import ingress, service
 from tests.ingress.test_run import Load, web
+from tests.ingress.test_tls import trusting, visit
 from tests.lb.cluster.waiting import until
 
 
@@ -65,6 +71,79 @@ async def test_no_request_is_lost_when_the_supervisor_is_replaced(tmp_path: Path
             finally:
                 if pid:
                     await ended(pid)
+
+
+@asynccontextmanager
+async def upgrading(running: Served) -> AsyncIterator[int]:
+    """The process that comes after; the old one drains, or has ended already. The new one is ended with the block."""
+    running.process.send_signal(signal.SIGUSR2)
+    pid = await successor_of(running)
+    try:
+        yield pid
+    finally:
+        await ended(pid)
+
+
+async def test_tls_sessions_outlive_the_supervisor(tmp_path: Path) -> None:
+    secret = tls_secret("a", "a.example")
+    rules = ingress("web", {"a.example": [("/", "Prefix", "web")]}, tls=[{"hosts": ["a.example"], "secretName": "a"}])
+    context = trusting(secret)
+    async with endpoints("one") as (one,):
+        Folder(tmp_path).write("web", [rules, *service("web", one.address), secret])
+        async with serving("-f", str(tmp_path), "--https", "127.0.0.1:0", "--workers", "2") as running:
+            await running.until_certificate("a.example", context)
+            first, _ = await visit(running.https, context, None)
+            async with upgrading(running) as pid:
+                await until_process_gone(running.process.pid)
+                seen = [await visit(running.https, context, first) for _ in range(8)]
+                assert [resumed for _, resumed in seen] == [True] * 8
+                # What the new one makes can be read after it, too.
+                code, words = await command("upgrade", "--pid", str(pid))
+                assert code == 0, words
+                last = int(re.findall(r"process (\d+) serves", words)[0])
+                try:
+                    await until_process_gone(pid)
+                    for session in (first, seen[-1][0]):
+                        assert all([(await visit(running.https, context, session))[1] for _ in range(4)])
+                finally:
+                    await ended(last)
+            assert "sessions begin anew" not in running.log
+
+
+async def test_counts_go_on(tmp_path: Path) -> None:
+    """Also those of a request that the old worker is about to answer."""
+    folder = Folder(tmp_path)
+    async with endpoints("one") as (one,):
+        folder.write("web", web(one))
+        async with serving("-f", str(tmp_path), "--workers", "2") as running:
+            for _ in range(7):
+                await ask(running.http, "web.example")
+            await ask(running.http, "unknown.example")
+            slow = asyncio.create_task(ask(running.http, "web.example", "/slow"))
+            await running.until(lambda: one.requests == 8)
+            before = await samples(running)
+            async with upgrading(running) as pid:
+                await running.until(lambda: "the supervisor before this one has let go" in running.log)
+                after = await samples(running)
+                assert of(after, "requests", status="200") == 7
+                assert of(after, "requests", status="404") == 1
+                assert of(after, "nginx_process_requests_total") == 8
+                assert of(after, "request_size_sum", status="200") == of(before, "request_size_sum", status="200")
+                assert of(after, "nginx_process_connections_total", state="accepted") == 9
+                await ask(running.http, "web.example")
+                assert of(await samples(running), "requests", status="200") == 8
+                one.hold.set()
+                assert (await slow).status == 200
+                await until_process_gone(running.process.pid)
+                assert alive(pid)
+                found = await samples(running)
+                deadline = asyncio.get_running_loop().time() + 15
+                while of(found, "requests", status="200") != 9:
+                    assert asyncio.get_running_loop().time() < deadline, found
+                    found = await samples(running)
+                assert of(found, "nginx_process_requests_total") == 10
+                assert of(found, "request_duration_seconds_count", status="200") == 9
+            assert "begin anew" not in running.log
 
 
 async def test_code_that_does_not_come_up_changes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Sums that go from one supervisor to the next. (Over workers that come and go: test_metrics.py.)"""
+
+import msgspec
+import pytest
+
+from ingress.observe.totals import NO_ROUTE, Totals
+from ingress.proxy.counted import Counted, Durations, Histograms
+from ingress.routes.compile import RoutingTable
+from ingress.supervisor import Worker
+from tests.ingress.state import ingress, service, table_of
+
+BOUNDS = ((0.1, 1.0), (10.0,), (10.0,))
+
+
+def worker(pid: int, *rows: Counted, **events: int) -> Worker:
+    class Process:
+        def __init__(self) -> None:
+            self.pid = pid
+
+    made = Worker(0, Process())  # type: ignore[arg-type]
+    made.counted = list(rows)
+    made.stats = {"events": events}
+    return made
+
+
+def row(route: int, status: int, requests: int) -> Counted:
+    times, sizes = (requests, 0, 0), (0, requests)
+    buckets = Histograms(times, times, times, times, sizes, sizes, sizes)
+    return Counted(
+        route, status, "GET", "", requests, 10 * requests, 20 * requests, Durations(1.0, 1.0, 0.5, 0.0), buckets
+    )
+
+
+def totals(*names: str) -> tuple[Totals, RoutingTable]:
+    rules = [ingress(name, {f"{name}.example": [("/", "Prefix", name)]}) for name in names]
+    table = table_of(*rules, *(each for name in names for each in service(name)))
+    made = Totals(table, BOUNDS)
+    made.routes_changed()
+    return made, table
+
+
+def route_of(table: RoutingTable, host: str) -> int:
+    return next(route.id for route in table.routes() if route.host == host)
+
+
+def test_each_count_is_handed_on_once() -> None:
+    (old, table), (new, _) = totals("a", "b"), totals("b", "a")
+    one, two = route_of(table, "a.example"), route_of(table, "b.example")
+    old.take(worker(1, row(one, 200, 3), row(two, 503, 1), accepted=4))
+    new.take(worker(2, row(NO_ROUTE, 404, 2), accepted=1))
+    new.inherit(old.hand_out())
+    assert (new.answered, new.events["accepted"]) == (6, 5)
+    old.take(worker(1, row(one, 200, 2), accepted=5))
+    for _ in range(2):
+        new.inherit(old.hand_out())
+    assert (new.answered, new.events["accepted"]) == (8, 6)
+    found = {(told.labels.ingress, told.status): sums for told, sums in new.requests.items()}
+    assert {key: sums.requests for key, sums in found.items()} == {("a", 200): 5, ("b", 503): 1, ("", 404): 2}
+    assert found["a", 200].octets_out == 100
+    assert found["a", 200].seconds == [2.0, 2.0, 1.0, 0.0]
+    assert found["a", 200].buckets[0] == [5, 0, 0]
+    assert not old.requests
+
+
+def test_counts_of_rules_that_are_gone_are_no_rows() -> None:
+    (old, table), (new, _) = totals("a", "b"), totals("b")
+    old.take(worker(1, row(route_of(table, "a.example"), 200, 3), row(route_of(table, "b.example"), 200, 4)))
+    new.inherit(old.hand_out())
+    assert [(told.labels.ingress, sums.requests) for told, sums in new.requests.items()] == [("b", 4)]
+    assert new.answered == 7
+
+
+def test_what_does_not_fit_adds_nothing() -> None:
+    (old, table), (new, _) = totals("a"), totals("a")
+    old.take(worker(1, row(route_of(table, "a.example"), 200, 3)))
+    old.bounds = ((0.2, 1.0), *BOUNDS[1:])
+    with pytest.raises(ValueError, match="other bounds"):
+        new.inherit(old.hand_out())
+    with pytest.raises(msgspec.MsgspecError):
+        new.inherit(b"nonsense")
+    assert not new.answered
+    assert not new.requests
