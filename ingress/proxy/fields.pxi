@@ -104,7 +104,7 @@ init_names()
 cdef inline int field_kind(const u8* p, int n) noexcept nogil:
     cdef int slot = name_slot(p, n)
     while KNOWN[slot].name != NULL:
-        if same_name(p, n, <const u8*>KNOWN[slot].name, KNOWN[slot].n):
+        if n == KNOWN[slot].n and same_token(p, <const u8*>KNOWN[slot].name, n):
             return KNOWN[slot].kind
         slot = (slot + 1) & (NAMES_SIZE - 1)
     return OTHER

@@ -14,8 +14,7 @@ cdef inline int scan_value(const u8* b, int i, int n, Field* f) noexcept nogil:
     while i < n and is_space(b[i]):
         i += 1
     f.value_at = i
-    while i < n and FIELD_VALUE[b[i]]:
-        i += 1
+    i = value_end(b, i, n)
     if i >= n:
         return NEED_MORE
     if b[i] != c'\r':

@@ -94,7 +94,7 @@ cdef extern from "<time.h>" nogil:
         int tm_wday
         long tm_gmtoff
     enum:
-        CLOCK_MONOTONIC, CLOCK_REALTIME
+        CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_COARSE
     int clock_gettime(int clock, timespec* now)
     tm* gmtime_r(const time_t* seconds, tm* out)
     tm* localtime_r(const time_t* seconds, tm* out)

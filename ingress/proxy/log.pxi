@@ -165,7 +165,7 @@ cdef void put_local_time(Writer* w, Log* log) noexcept:
     cdef timespec now
     cdef tm local
     cdef Writer t
-    clock_gettime(CLOCK_REALTIME, &now)
+    clock_gettime(CLOCK_REALTIME_COARSE, &now)
     if now.tv_sec != log.second:
         log.second = now.tv_sec
         localtime_r(&log.second, &local)

@@ -109,9 +109,6 @@ cdef void put_escaped(Writer* w, const u8* p, int n, int how) noexcept nogil:
 
 
 cdef void put_escape(Writer* w, u8 octet, int how) noexcept nogil:
-    cdef u8 digits[2]
-    digits[0] = HEX_DIGITS[octet >> 4]
-    digits[1] = HEX_DIGITS[octet & 15]
     if how == ESCAPE_DEFAULT:
         put_text(w, b"\\x")
     elif octet == c'"' or octet == c'\\':
@@ -120,4 +117,4 @@ cdef void put_escape(Writer* w, u8 octet, int how) noexcept nogil:
         return
     else:
         put_text(w, b"\\u00")
-    put(w, digits, <int>sizeof(digits))
+    put(w, HEX_PAIR[octet], 2)

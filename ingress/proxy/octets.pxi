@@ -6,6 +6,7 @@ cdef u8 TARGET[256]      # visible octets; no "#": a fragment is never sent (RFC
 cdef u8 HOST_NAME[256]   # reg-name and IPv4 of RFC 3986, 3.2.2; also the inside of an IP literal
 cdef u8 LOWER[256]
 cdef signed char HEX[256]
+cdef u8 HEX_PAIR[256][2]
 cdef u8 UNRESERVED[256]
 cdef const u8* HEX_DIGITS = b"0123456789abcdef"
 
@@ -28,6 +29,8 @@ cdef void init_octets():
     for i in range(256):
         LOWER[i] = bytes([i]).lower()[0]
         HEX[i] = -1
+        HEX_PAIR[i][0] = HEX_DIGITS[i >> 4]
+        HEX_PAIR[i][1] = HEX_DIGITS[i & 15]
     for i in range(16):
         HEX[HEX_DIGITS[i]] = i
         HEX[HEX_DIGITS[i] - 32 if i > 9 else HEX_DIGITS[i]] = i
@@ -55,6 +58,66 @@ cdef inline bint same_name(const u8* a, int an, const u8* b, int bn) noexcept no
         if LOWER[a[i]] != LOWER[b[i]]:
             return False
     return True
+
+
+cdef extern from *:
+    """
+    #include <endian.h>
+    #define OCTETS 8
+    #define EACH_ONE     0x0101010101010101ull
+    #define EACH_SPACE   0x2020202020202020ull
+    #define EACH_DELETE  0x7f7f7f7f7f7f7f7full
+    #define EACH_HIGHEST 0x8080808080808080ull
+    #define trailing_zeros __builtin_ctzll
+    """
+    enum:
+        OCTETS
+    const uint64_t EACH_ONE, EACH_SPACE, EACH_DELETE, EACH_HIGHEST
+    uint64_t le64toh(uint64_t word) nogil
+    int trailing_zeros(uint64_t word) nogil
+
+
+cdef inline uint64_t eight(const u8* p) noexcept nogil:
+    """The octets at p, the first one lowest."""
+    cdef uint64_t word
+    memcpy(&word, p, sizeof(word))
+    return le64toh(word)
+
+
+cdef inline int value_end(const u8* b, int i, int n) noexcept nogil:
+    """The first offset from i on of an octet that is in no field value, or n. Eight octets at a time: values are most
+    of a head."""
+    cdef uint64_t word, delete, odd
+    while i + OCTETS <= n:
+        word = eight(b + i)
+        delete = word ^ EACH_DELETE
+        # The highest bit of each octet below 32, and of each that is 127; above the lowest such octet also of others.
+        odd = ((word - EACH_SPACE & ~word) | (delete - EACH_ONE & ~delete)) & EACH_HIGHEST
+        if odd == 0:
+            i += OCTETS
+            continue
+        i += trailing_zeros(odd) // 8
+        if not FIELD_VALUE[b[i]]:
+            return i
+        i += 1      # HTAB
+    while i < n and FIELD_VALUE[b[i]]:
+        i += 1
+    return i
+
+
+cdef inline bint same_token(const u8* p, const u8* lower, int n) noexcept nogil:
+    """Whether the n octets of a token at p are `lower` in any case, which is made of small letters, digits and "-":
+    no other octet of a token becomes one of these by the bit that tells cases apart, which is a space."""
+    cdef int i = 0
+    if n < OCTETS:
+        while i < n and p[i] | c' ' == lower[i]:
+            i += 1
+        return i == n
+    while i < n - OCTETS:
+        if eight(p + i) | EACH_SPACE != eight(lower + i):
+            return False
+        i += OCTETS
+    return eight(p + n - OCTETS) | EACH_SPACE == eight(lower + n - OCTETS)
 
 
 cdef inline bint is_space(u8 octet) noexcept nogil:

@@ -59,8 +59,7 @@ cdef void put_random_id(Writer* w, Core* k) noexcept:
     k.random_left -= need
     source = k.random + k.random_left
     for i in range(need):
-        text[2 * i] = HEX_DIGITS[source[i] >> 4]
-        text[2 * i + 1] = HEX_DIGITS[source[i] & 15]
+        memcpy(text + 2 * i, HEX_PAIR[source[i]], 2)
     put(w, text, RANDOM_ID)
 
 
@@ -208,7 +207,7 @@ cdef void put_date(Writer* w, Core* k) noexcept:
     cdef timespec now
     cdef tm utc
     cdef Writer d
-    clock_gettime(CLOCK_REALTIME, &now)
+    clock_gettime(CLOCK_REALTIME_COARSE, &now)
     if now.tv_sec != k.date_second:
         k.date_second = now.tv_sec
         gmtime_r(&k.date_second, &utc)

@@ -139,6 +139,33 @@ def test_refused_whole_and_cut_at_every_octet(status: int, head: bytes) -> None:
     assert set(verdicts[first:]) == {status}
 
 
+def test_every_octet_at_every_place_of_a_value() -> None:
+    """Values are read eight octets at a time: what is in the middle of eight is seen like what is at their ends."""
+    for length in range(1, 20):
+        for at in range(length):
+            for octet in range(256):
+                value = b"a" * at + bytes([octet]) + b"\x80" * (length - at - 1)
+                got = parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + value + b"\r\n\r\n")
+                if octet == 9 or (octet >= 32 and octet != 127):
+                    assert isinstance(got, dict), value
+                    assert got["fields"][1] == (b"X", value.strip(b" \t"))
+                else:
+                    assert got == 400, value
+
+
+@pytest.mark.parametrize("name", [b"Connection", b"te", b"keep-alive", b"Proxy-Authorization", b"x-real-ip"])
+def test_names_are_known_in_any_case_and_no_other_is_taken_for_them(name: bytes) -> None:
+    def dropped(spelt: bytes) -> bool:
+        sent = rewrite_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + spelt + b": zzz\r\n\r\n")
+        assert isinstance(sent, bytes)
+        return b": zzz" not in sent
+
+    assert dropped(name) and dropped(name.upper()) and dropped(name.swapcase())
+    for at in range(len(name)):
+        for octet in b"!#$%&'*+.^`|~q7":
+            assert not dropped(name[:at] + bytes([octet]) + name[at + 1 :])
+
+
 def test_what_is_understood() -> None:
     head = parse_request_head(
         b"POST http://Shop.Example.:8080/a//b/%63/../d?x=1 HTTP/1.1\r\nHost: other\r\nContent-Length: 12\r\n"

@@ -1,6 +1,7 @@
 """The thread that writes the access log."""
 
 import os
+import threading
 
 from ingress.proxy import logwriter
 from ingress.proxy.logwriter import LogWriter
@@ -40,3 +41,17 @@ def test_a_closed_pipe_does_no_harm() -> None:
     assert writer.write(b"lost\n") == 0
     writer.close()
     assert writer.write(b"late\n") == 1
+
+
+def test_the_thread_shares_no_descriptors_with_the_loop() -> None:
+    reading, writing = os.pipe()
+    writer = LogWriter(writing)
+    (thread,) = (each for each in threading.enumerate() if each.name == "access-log")
+    own = os.listdir(f"/proc/self/task/{thread.native_id}/fd")
+    os.close(writing)
+    assert len(own) <= 4  # the standard ones and its own
+    assert writer.write(b"line\n") == 0
+    assert os.read(reading, 100) == b"line\n"
+    writer.close()
+    assert os.read(reading, 1) == b""  # nobody holds the pipe any more
+    os.close(reading)
