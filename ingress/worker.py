@@ -123,14 +123,19 @@ class Worker:
         self.backend_spec = read_spec(self.backend_fields)
         good = dict(self.flags.settings)
         try:
-            self.engine.configure(Settings(**{**message.settings, **good}))
+            self._configure(self.engine, {**message.settings, **good})
             return
         except ValueError:
-            self.engine.configure(Settings(**good))
+            self._configure(self.engine, good)
         for name in message.settings.keys() - good.keys():
             with self.refused.noting("settings", name):
-                self.engine.configure(Settings(**good, **{name: message.settings[name]}))
+                self._configure(self.engine, {**good, name: message.settings[name]})
                 good[name] = message.settings[name]
+
+    def _configure(self, engine: Engine, settings: dict[str, Any]) -> None:
+        read = Settings(**settings)
+        engine.configure(read)
+        self.datagrams.idle_seconds = read.passthrough_idle_seconds
 
     def apply(self, update: wire.Update) -> None:
         """Replace entries: what routes lead to before the routes, and nothing is removed before what refers to it."""

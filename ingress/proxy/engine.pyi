@@ -301,6 +301,9 @@ class Engine:
     def set_access_log(self, fd: int) -> None:
         """Write the access log to a dup of `fd` from now on, or none for -1: how a log is rotated."""
 
+    def log_datagrams(self, client: str, status: int, *, sent: int, received: int, seconds: float) -> None:
+        """A line of the access log for a session of datagrams, if there is a log: octets to and from the client."""
+
     def fetch(
         self,
         key: str,

@@ -37,6 +37,7 @@ include "target.pxi"
 include "stats.pxi"
 include "logformat.pxi"
 include "log.pxi"
+include "sessionlog.pxi"
 include "trust.pxi"
 include "tickets.pxi"
 include "core.pxi"
@@ -339,6 +340,10 @@ cdef class Engine:
             self.log_writer.close(0)
         self.log_writer = fresh
         self.k.log.on = fresh is not None
+
+    def log_datagrams(self, client, status, *, sent, received, seconds):
+        """A line of the access log for a session of datagrams, if there is a log: octets to and from the client."""
+        log_datagrams(self.k, client.encode(), status, (sent, received), seconds)
 
     def fetch(self, key, method, target, *, fields=(), body=b"", timeout_seconds=60.0, limit_bytes=65536):
         """A request of our own to a backend, over its pooled connections: a future of its status, fields and body.

@@ -359,31 +359,6 @@ cdef void log_refused(Conn* c, int status, int body_n) noexcept:
     log_take(c.k, &w)
 
 
-cdef void log_stream(Exchange* x) noexcept:
-    """[remote_addr] [time_local] protocol status bytes_sent bytes_received session_time, as ingress-nginx."""
-    cdef Log* log = &x.k.log
-    cdef Writer w
-    if not log.on:
-        return
-    w = log_room(x.k, LOG_ROOM)
-    if w.p == NULL:
-        return
-    put_text(&w, b"[")
-    put(&w, x.peer.address, x.peer.address_n)
-    put_text(&w, b"] [")
-    put_local_time(&w, log)
-    put_text(&w, b"] TCP ")
-    put_number(&w, x.status)
-    put_text(&w, b" ")
-    put_number(&w, x.octets_out)
-    put_text(&w, b" ")
-    put_number(&w, x.octets_in)
-    put_text(&w, b" ")
-    put_seconds(&w, x.k.now_ns - x.started_ns)
-    put_text(&w, b"\n")
-    log_take(x.k, &w)
-
-
 cdef Writer log_room(Core* k, int n) noexcept:
     """Where a line of at most n octets can be written; p is NULL when it is dropped."""
     cdef Writer w = writer(NULL, 0)

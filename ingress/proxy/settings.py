@@ -146,7 +146,7 @@ class Transport:
     """How a backend's endpoints are spoken to, if not plainly."""
 
     tls: UpstreamTls | None = None
-    proxy_protocol: bool = False  # version 2, before TLS; then no connection serves two requests
+    proxy_protocol: int = 0  # version of a PROXY header before TLS: 1 or 2; then no connection serves two requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,13 @@
 
 cdef enum:
     TOLD_TICKS = 37       # an endpoint's trouble is told at most every 10 s
+    PROXY_SENT_MAX = 107  # octets of a PROXY header of either version (version 1, section 2.1)
 
 cdef struct Transport:
     Core* k
     int refs              # backends and endpoints
     int number            # tells it from others in an endpoint's key
-    bint proxy            # PROXY protocol v2 towards the endpoint; such a connection is one client's and is not pooled
+    int proxy             # version of the PROXY header towards the endpoint, or 0; with one a connection is one client's
     SSL_CTX* ctx          # NULL: no TLS
     bint verify
     bint numeric          # an address, which is not sent (RFC 6066, 3)
@@ -37,8 +38,10 @@ cdef Transport* transport_new(object spec) except NULL:
     TRANSPORTS += 1
     t.refs = 1
     t.number = TRANSPORTS
-    t.proxy = spec.proxy_protocol
     try:
+        if spec.proxy_protocol not in (0, 1, 2):
+            raise ValueError("proxy_protocol: version 1 or 2, or 0 for none")
+        t.proxy = spec.proxy_protocol
         if spec.tls is not None:
             transport_tls(t, spec.tls)
     except BaseException:
@@ -170,16 +173,16 @@ cdef void tell_trouble(Endpoint* e, str why) noexcept:
 
 
 cdef bint send_proxy_header(Conn* u) noexcept:
-    """Version 2. A connection that was just made takes so few octets at once."""
-    cdef u8 text[16 + 36]
+    """A connection that was just made takes so few octets at once."""
+    cdef u8 text[PROXY_SENT_MAX]
     cdef int n
     if u.x == NULL:
         return False
-    n = put_proxy_header(u.x, text)
+    n = put_proxy_header(u.x, u.endpoint.transport.proxy, text)
     return send(u.fd, text, n, MSG_NOSIGNAL) == n
 
 
-cdef int put_proxy_header(Exchange* x, u8* out) noexcept:
+cdef int put_proxy_header(Exchange* x, int version, u8* out) noexcept:
     """Client and the address it connected to; IPv4 as IPv4 if both are."""
     cdef u8 source[16]
     cdef u8 target[16]
@@ -190,12 +193,16 @@ cdef int put_proxy_header(Exchange* x, u8* out) noexcept:
     text = client_text(x, &n)
     memset(&own, 0, sizeof(own))
     if not read_ip(text, n, source) or not carrier_address(x, &own):
-        memcpy(out, PROXY_V2, PROXY_V2_N)
-        memcpy(out + PROXY_V2_N, b"\x20\x00\x00\x00", 4)      # LOCAL: nothing is known of the client
-        return PROXY_V2_N + 4
-    address_of(&own, target)
-    size = 4 if is_mapped(source) and is_mapped(target) else 16
+        size = 0              # nothing is known of the client
+    else:
+        address_of(&own, target)
+        size = 4 if is_mapped(source) and is_mapped(target) else 16
+    if version == 1:
+        return put_proxy_line(source, target, size, port, x.peer.own_port, out)
     memcpy(out, PROXY_V2, PROXY_V2_N)
+    if size == 0:
+        memcpy(out + PROXY_V2_N, b"\x20\x00\x00\x00", 4)      # LOCAL
+        return PROXY_V2_N + 4
     out[12] = 0x21
     out[13] = 0x11 if size == 4 else 0x21
     out[14] = 0
@@ -208,6 +215,28 @@ cdef int put_proxy_header(Exchange* x, u8* out) noexcept:
     out[n + 2] = <u8>(x.peer.own_port >> 8)
     out[n + 3] = <u8>(x.peer.own_port & 255)
     return n + 4
+
+
+cdef int put_proxy_line(const u8* source, const u8* target, int size, int port, int own_port, u8* out) noexcept:
+    """Version 1. Addresses have 16 octets, of which `size` count; 0: nothing is known."""
+    cdef Writer w = writer(out, PROXY_SENT_MAX)
+    cdef u8 text[ADDRESS_TEXT]
+    cdef int family = AF_INET if size == 4 else AF_INET6
+    if size == 0:
+        put_text(&w, b"PROXY UNKNOWN\r\n")
+        return w.n
+    put_text(&w, b"PROXY TCP4 " if size == 4 else b"PROXY TCP6 ")
+    inet_ntop(family, source + 16 - size, <char*>text, ADDRESS_TEXT)
+    put_text(&w, <char*>text)
+    put_text(&w, b" ")
+    inet_ntop(family, target + 16 - size, <char*>text, ADDRESS_TEXT)
+    put_text(&w, <char*>text)
+    put_text(&w, b" ")
+    put_number(&w, port)
+    put_text(&w, b" ")
+    put_number(&w, own_port)
+    put_text(&w, b"\r\n")
+    return w.n
 
 
 cdef bint still_quiet(Conn* u) noexcept:

@@ -55,6 +55,7 @@ _SETTINGS: dict[str, _Key] = {
     "proxy-read-timeout": _Key(_TIMES, "upstream_read_seconds"),
     "proxy-next-upstream-tries": _Key(number(0, 1000)),
     "proxy-next-upstream-timeout": _Key(_ZERO_TIMES, "retry_seconds"),
+    "proxy-stream-timeout": _Key(_TIMES, "passthrough_idle_seconds"),
     "proxy-buffer-size": _Key(size(256), "response_head_limit_bytes"),
     "upstream-keepalive-connections": _Key(number(0, 1 << 20), "idle_per_endpoint"),
     "upstream-keepalive-timeout": _Key(_TIMES, "upstream_idle_seconds"),
@@ -163,7 +164,7 @@ _NEEDLESS = frozenset(
     nginx-status-ipv6-whitelist max-worker-connections max-worker-open-files enable-multi-accept reuse-port
     worker-cpu-affinity http2-max-field-size http2-max-header-size http2-max-requests http2-max-concurrent-streams
     use-http2 ssl-ecdh-curve ssl-dh-param ssl-early-data ssl-session-cache ssl-session-cache-size ssl-buffer-size
-    proxy-buffers-number proxy-busy-buffers-size proxy-headers-hash proxy-stream-responses proxy-stream-timeout
+    proxy-buffers-number proxy-busy-buffers-size proxy-headers-hash proxy-stream-responses
     proxy-stream-next-upstream proxy-stream-next-upstream-timeout proxy-stream-next-upstream-tries
     proxy-max-temp-file-size proxy-http-version keep-alive-requests error-log-level error-log-path log-format-stream
     disable-ipv6-dns limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections

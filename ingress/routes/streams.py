@@ -2,8 +2,9 @@
 
     data: {"5432": "shop/postgres:5432", "993": "mail/imap:imaps:PROXY", "25": "mail/smtp:25::PROXY"}
 
-The first PROXY says that clients' connections begin with a PROXY header, the second that endpoints get one. A port is a
-host table like others, "tcp:5432" or "udp:53", so that all that follows Services follows these as well.
+The first PROXY says that clients' connections begin with a PROXY header, the second that endpoints get one: of version
+1, as nginx sends it. A port is a host table like others, "tcp:5432" or "udp:53", so that all that follows Services
+follows these as well.
 """
 
 import re
@@ -38,7 +39,7 @@ def read_streams(found: ConfigMap | None, kind: str = STREAM) -> Streams:
             streams.problems.append(Problem(title, f"data[{port}]", reason, "write namespace/service:port"))
         else:
             namespace, service, name, decodes, encodes = entry.groups()
-            variant = variant_of({"transport": {"proxy_protocol": True}} if encodes else {}, cluster_ip=False)
+            variant = variant_of({"transport": {"proxy_protocol": 1}} if encodes else {}, cluster_ip=False)
             if kind == DATAGRAMS:
                 variant = UDP
             key = backend_key(namespace, service, name)

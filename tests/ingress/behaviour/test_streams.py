@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -115,7 +116,7 @@ async def test_209_proxy_headers_in_and_out(folder: Folder, tmp_path: Path) -> N
     got: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        got.append(await reader.read(16))
+        got.append(await reader.readline())
         writer.write(b"seen\n")
         writer.close()
 
@@ -128,7 +129,7 @@ async def test_209_proxy_headers_in_and_out(folder: Folder, tmp_path: Path) -> N
             await becomes(served, comes, "one", b"PROXY TCP4 192.0.2.77 127.0.0.1 4567 993\r\n")
             await becomes(served, goes, "seen")
             await served.end()
-    assert got[-1].startswith(b"\r\n\r\n\0\r\nQUIT\n")
+    assert re.fullmatch(rb"PROXY TCP4 127\.0\.0\.1 127\.0\.0\.1 \d+ %d\r\n" % goes, got[-1]), got[-1]
     assert "[192.0.2.77] [" in log.read_text()
 
 
@@ -178,7 +179,7 @@ async def told(port: int) -> str:
     return ""
 
 
-async def test_209_datagrams(folder: Folder) -> None:
+async def test_209_datagrams(folder: Folder, tmp_path: Path) -> None:
     port, loop = free_port(), asyncio.get_running_loop()
     addresses = {}
     for name in ("one", "two"):
@@ -202,9 +203,34 @@ async def test_209_datagrams(folder: Folder) -> None:
     for name in ("one", "two"):
         folder.write(name, both(name))
     lead_to({str(port): "shop/one:53"})
-    async with serving("-f", str(folder.path), "--workers", "2", "--udp-services-configmap", "ops/udp") as served:
+    folder.write("controller", [config_map("ops", "controller", {"proxy-stream-timeout": "1s"})])
+    log = tmp_path / "access.log"
+    flags = ("--udp-services-configmap", "ops/udp", "--configmap", "ops/controller", "--access-log", str(log))
+    async with serving("-f", str(folder.path), "--workers", "2", *flags) as served:
         await becomes_told(served, "one hello")
+        # A session is a line once nothing has come for a while: what it got, what it sent, how long it was.
+        await served.until(
+            lambda: re.search(r"^\[127\.0\.0\.1\] \[.+\] UDP 200 9 5 [1-9]\d?\.\d{3}$", log.read_text(), re.M)
+        )
         lead_to({str(port): "shop/two:53"})
         await becomes_told(served, "two hello")
         lead_to({})
         await becomes_told(served, "")
+        await served.until(lambda: log.read_text().count(" UDP 200 9 5 ") >= 2)
+
+
+async def test_209_an_endpoint_that_does_not_listen_is_a_line_with_502(folder: Folder, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "access.log"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        nobody = gone.getsockname()[1]
+    made = endpoint_slice("one", f"127.0.0.1:{nobody}", port_name="u")
+    udp = msgspec.structs.replace(made, ports=(msgspec.structs.replace(made.ports[0], protocol="UDP"),))
+    folder.write("one", [*service("one", ports=[{"name": "u", "port": 53, "protocol": "UDP"}]), udp])
+    folder.write("udp", [config_map("ops", "udp", {str(port): "shop/one:53"})])
+    flags = ("--udp-services-configmap", "ops/udp", "--access-log", str(log))
+    async with serving("-f", str(folder.path), "--workers", "1", *flags) as served:
+        deadline = asyncio.get_running_loop().time() + 15
+        while " UDP 502 0 5 " not in log.read_text():
+            assert asyncio.get_running_loop().time() < deadline, served.log
+            assert not await told(port)

@@ -178,7 +178,7 @@ async def test_with_proxy_headers_in_and_out() -> None:
     async with secure(settings=Settings(trusted_proxies=("127.0.0.0/8",))) as (r, _), listening:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             r.engine.listen(listener.fileno(), tls=True, port=443, proxy_protocol=True)
-            spec = BackendSpec(transport=Transport(proxy_protocol=True))
+            spec = BackendSpec(transport=Transport(proxy_protocol=2))
             r.engine.set_backend("pods", [listening.sockets[0].getsockname()[:2]], spec)
             r.engine.set_passthrough("pod.example", "pods")
             sent = hello("pod.example")

@@ -221,12 +221,16 @@ async def test_tls_without_its_header_is_closed() -> None:
 class Balanced:
     """An endpoint that wants a PROXY header before each connection's first request."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int) -> None:
+        self.version = version
         self.headers: list[tuple[str, int, int] | None] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fixed = await reader.readexactly(16)
-        header = fixed + await reader.readexactly(struct.unpack("!H", fixed[14:])[0])
+        if self.version == 1:
+            header = await reader.readline()
+        else:
+            fixed = await reader.readexactly(16)
+            header = fixed + await reader.readexactly(struct.unpack("!H", fixed[14:])[0])
         length, told = parse_proxy_header(header)
         assert length == len(header)
         self.headers.append(told)
@@ -238,11 +242,12 @@ class Balanced:
         writer.close()
 
 
-async def test_out_to_endpoints() -> None:
-    balanced = Balanced()
+@pytest.mark.parametrize("version", [1, 2])
+async def test_out_to_endpoints(version: int) -> None:
+    balanced = Balanced(version)
     server = await asyncio.start_server(balanced.serve, "127.0.0.1", 0)
     async with proxied() as (r, port), server:
-        spec = BackendSpec(transport=Transport(proxy_protocol=True))
+        spec = BackendSpec(transport=Transport(proxy_protocol=version))
         r.engine.set_backend("backend", [server.sockets[0].getsockname()[:2]], spec)
         reader, writer = await asyncio.open_connection("127.0.0.1", r.port)
         own = writer.get_extra_info("sockname")
@@ -258,3 +263,25 @@ async def test_out_to_endpoints() -> None:
         await r.empty()
         r.engine.set_backend("backend", [r.endpoint.address])
         assert (await r.get()).endswith(b"GET /|")
+
+
+async def test_what_version_1_says() -> None:
+    """Its text: addresses as people write them, of one family."""
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.put_nowait(await reader.readline())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with proxied() as (r, port), server:
+        spec = BackendSpec(transport=Transport(proxy_protocol=1), attempts=1)
+        r.engine.set_backend("backend", [server.sockets[0].getsockname()[:2]], spec)
+        for header, expected in (
+            (V1, b"PROXY TCP4 192.168.0.1 127.0.0.1 56324 1234\r\n"),
+            (V1_6, b"PROXY TCP6 2001:db8::1 ::ffff:127.0.0.1 56324 443\r\n"),
+        ):
+            await send(port, header + ASK)
+            assert await heard.get() == expected
+        with pytest.raises(ValueError, match="version 1 or 2"):
+            r.engine.set_backend("backend", [], BackendSpec(transport=Transport(proxy_protocol=3)))
