@@ -47,7 +47,7 @@ cdef struct Conn:
     Endpoint* endpoint
     SSL* ssl
     Pace* pace               # NULL: as fast as it goes
-    Conn* ready_next         # TLS connections with octets left to read
+    Conn* ready_next         # connections with octets left that epoll cannot see
     Buffer inbox             # come too early: part of a head, pipelined requests
     Buffer outbox            # could not be sent yet
     int fd
@@ -63,7 +63,8 @@ cdef struct Conn:
     u8 handshaking
     u8 write_wants_read      # TLS: what the library waits for is not what we asked for
     u8 read_wants_write
-    u8 ready                 # TLS: decrypted octets wait inside the library
+    u8 ready                 # it gets a turn though its socket may have nothing: in the list of ready ones
+    u8 backlog               # requests in its inbox wait for that turn, and nothing more is read
     u8 connecting
     u8 pooled
     u8 reused
@@ -367,7 +368,8 @@ cdef struct Core:
     Conn* paced              # that wait until they may send, by their Pace
     Conn* paced_last
     int paced_n
-    Conn* ready              # TLS connections with octets left to read, by ready_next
+    Conn* ready              # connections with octets left that epoll cannot see, by ready_next
+    int room                 # octets that one read of this batch may take
     Exchange* dead_exchanges
     Exchange* spare_exchanges
     int spare_n

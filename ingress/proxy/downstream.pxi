@@ -1,6 +1,10 @@
 # The client side of HTTP/1.1: octets to exchanges, one after the other, and what to wait for next.
 
 
+cdef enum:
+    REQUESTS_TOGETHER = 32     # answered one after the other, if none waits for an endpoint, before it is another's turn
+
+
 cdef void client_settle(Conn* c) noexcept:
     """What to listen for and how long to wait, from where the connection stands."""
     cdef Exchange* x = c.x
@@ -25,7 +29,7 @@ cdef void client_settle(Conn* c) noexcept:
             ticks = o.linger
     elif x == NULL:
         if timer == T_NONE and not c.eof:
-            mask |= EPOLLIN
+            mask |= 0 if c.backlog else EPOLLIN
             timer = T_HEAD if held(&c.inbox) or c.handshaking or c.peer.served == 0 else T_IDLE
             ticks = o.drain_idle if c.k.draining else o.client_head if timer == T_HEAD else o.client_idle
             if c.arriving & AWAIT_PROXY:
@@ -77,7 +81,7 @@ cdef void client_readable(Conn* c) noexcept:
         return
     if c.handshaking and not client_handshake(c):
         return
-    n = conn_read(c, READ, c.k.o.read_bytes)
+    n = conn_read(c, READ, c.k.room)
     if n == GOT_NOTHING:
         client_settle(c)
     elif n == 0:
@@ -217,13 +221,14 @@ cdef void client_finish(Conn* c) noexcept:
 
 
 cdef void client_run(Conn* c, u8* p, int n) noexcept:
-    """Serve requests from n octets until one has to wait; keep the rest."""
-    cdef int used
+    """Serve requests from n octets until one has to wait, or it is another's turn; keep the rest."""
+    cdef int used, left = REQUESTS_TOGETHER
     c.running = True
-    while n > 0 and c.fd >= 0 and c.x == NULL and not c.closing and held(&c.outbox) == 0:
+    while n > 0 and left > 0 and c.fd >= 0 and c.x == NULL and not c.closing and held(&c.outbox) == 0:
         used = client_request(c, p, n)
         if used <= 0:
             break
+        left -= 1
         p += used
         n -= used
     c.running = False
@@ -236,7 +241,11 @@ cdef void client_run(Conn* c, u8* p, int n) noexcept:
         return
     if n > 0 and not client_keep(c, p, n):
         return
-    if c.eof and c.x == NULL and held(&c.outbox) == 0:
+    if n > 0 and left == 0 and c.x == NULL and held(&c.outbox) == 0:
+        c.backlog = True
+        ready_put(c)
+        client_settle(c)
+    elif c.eof and c.x == NULL and held(&c.outbox) == 0:
         conn_close(c)       # in the middle of a head
     elif c.eof and c.x != NULL and c.x.request.mode != B_DONE and not c.x.parked:
         exchange_gone(c.x)  # in the middle of a body

@@ -118,6 +118,7 @@ cdef class Engine:
         ticket_keys_put(self.k, [os.urandom(TICKET_KEY)])
         self.spool_folder = settings.spool_folder
         grow_read_buffer(self.k.o.read_bytes)
+        self.k.room = self.k.o.read_bytes
         self.k.engine = <void*>self
         self.k.routes = <void*>self.routes
         self.k.certificates = <void*>self.certificates

@@ -5,6 +5,10 @@ cdef u8 PATH[PATH_MAX + 2]
 cdef Head HEAD             # of the message being read; nothing keeps it
 cdef epoll_event EVENTS[EVENTS_MAX]
 
+cdef enum:
+    TURNS_TOGETHER = 8388608   # octets moved in one batch: a few milliseconds
+    TURN_LEAST = 16384
+
 
 cdef void accept_one(Conn* l) noexcept:
     """Who else waits is told by the next look at the epoll set: one more accept4, to find nobody, costs ten of these."""
@@ -165,6 +169,11 @@ cdef void serve(Conn* c, uint32_t events) noexcept:
         broken(c)
 
 
+cdef inline int turn_room(const Core* k, int n) noexcept nogil:
+    """Octets that each of n connections may move before it is another's turn: the more there are, the fewer."""
+    return min(k.o.read_bytes, max(TURN_LEAST, TURNS_TOGETHER // max(n, 1)))
+
+
 cdef void serve_events(Core* k) noexcept:
     """One batch; more of them as long as somebody is accepted, up to as many as the loop lets us at a time."""
     cdef int i, n
@@ -173,6 +182,7 @@ cdef void serve_events(Core* k) noexcept:
         accepted = k.counters.accepted
         n = epoll_wait(k.epfd, EVENTS, EVENTS_MAX, 0)
         tell_time(k)
+        k.room = turn_room(k, n)
         k.serving = True
         for i in range(n):
             serve(<Conn*>EVENTS[i].data.ptr, EVENTS[i].events)

@@ -95,7 +95,13 @@ cdef Py_ssize_t tls_write(Conn* c, const u8* p, int n) noexcept:
 
 
 cdef void ready_add(Conn* c) noexcept:
-    if c.ready or c.ssl == NULL or SSL_has_pending(c.ssl) == 0:
+    if c.ssl != NULL and SSL_has_pending(c.ssl):
+        ready_put(c)
+
+
+cdef void ready_put(Conn* c) noexcept:
+    """Let it have a turn, whatever its socket says."""
+    if c.ready:
         return
     c.ready = True
     c.ready_next = c.k.ready
@@ -103,7 +109,7 @@ cdef void ready_add(Conn* c) noexcept:
 
 
 cdef void serve_ready(Core* k) noexcept:
-    """Read on where TLS has octets left. What is paused is asked again when it goes on."""
+    """Go on where TLS has octets left, or requests wait. What is paused is asked again when it goes on."""
     cdef Conn* c
     cdef Conn* turn = k.ready
     k.ready = NULL
@@ -118,5 +124,8 @@ cdef void serve_ready(Core* k) noexcept:
         elif c.kind == UPSTREAM:
             if c.mask & EPOLLIN:
                 upstream_readable(c)
+        elif c.backlog:
+            c.backlog = False
+            client_next(c)
         elif c.mask & EPOLLIN:
             client_readable(c)

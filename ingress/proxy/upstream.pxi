@@ -68,7 +68,7 @@ cdef void upstream_writable(Conn* u) noexcept:
 
 cdef void upstream_readable(Conn* u) noexcept:
     cdef Exchange* x = u.x
-    cdef int room = u.k.o.read_bytes
+    cdef int room = u.k.room
     cdef Py_ssize_t n
     if x != NULL and (x.packer != NULL or x.changing):
         room = min(room, PACKED_READ)

@@ -76,6 +76,33 @@ async def test_pipelined_errors_do_not_pile_up_on_the_stack() -> None:
         await r.empty()
 
 
+async def test_a_long_pipeline_lets_others_have_their_turn() -> None:
+    async with rig() as r:
+        r.engine.remove_host("")
+        with (
+            socket.create_connection(("127.0.0.1", r.port)) as long,
+            socket.create_connection(("127.0.0.1", r.port)) as other,
+        ):
+            long.sendall(request("/") * 1000)
+            other.sendall(request("/"))
+            other.setblocking(False)
+            assert (await asyncio.get_running_loop().sock_recv(other, 4096)).startswith(b"HTTP/1.1 404")
+            assert sum(r.answered.values()) < 500
+            long.shutdown(socket.SHUT_WR)
+            reader, writer = await asyncio.open_connection(sock=long.dup(), limit=1 << 24)
+            assert (await reader.read()).count(b"HTTP/1.1 404 Not Found") == 1000
+            writer.close()
+
+
+@pytest.mark.parametrize("last", ["", "Connection: close"])
+async def test_a_pipeline_of_errors_ends_as_it_asks(last: str) -> None:
+    async with rig() as r:
+        r.engine.remove_host("")
+        got = await r.ask(request("/") * 31 + request("/", last or "X: 1") + b"GET / HT", half_close=True)
+        assert got.count(b"HTTP/1.1 404 Not Found") == 32
+        await r.empty()
+
+
 @pytest.mark.parametrize("piece", [1, 2, 7, 100])
 async def test_a_request_in_pieces(piece: int) -> None:
     async with rig() as r:

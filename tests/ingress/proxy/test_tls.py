@@ -300,6 +300,16 @@ async def test_pipelining_over_tls() -> None:
         await r.empty()
 
 
+async def test_a_long_pipeline_of_errors_over_tls() -> None:
+    async with secure() as (r, port):
+        r.engine.remove_host("")
+        reader, writer = await open_tls(port, "x")
+        writer.write(request("/") * 3000 + request("/", "Connection: close"))
+        assert (await reader.read()).count(b"HTTP/1.1 404 Not Found") == 3001
+        writer.close()
+        await r.empty()
+
+
 async def test_an_upload_in_records_larger_than_the_read_buffer() -> None:
     async with secure(settings=Settings(read_buffer_bytes=4096)) as (r, port):
         reader, writer = await open_tls(port, "x")
