@@ -154,7 +154,20 @@ def _described(media_type: str, file: Path) -> dict[str, object]:
 
 
 def _annotations(name: str) -> dict[str, str]:
-    return {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
+    return {"io.containerd.image.name": _whole_name(name), "org.opencontainers.image.ref.name": name.rpartition(":")[2]}
+
+
+def _whole_name(name: str) -> str:
+    """The name that kubelets ask a runtime for: "causeway:1" in a Pod means docker.io/library/causeway:1.
+
+    Source: distribution's reference grammar. containerd keeps a name as it reads it.
+    """
+    first, slash, _ = name.partition("/")
+    if not slash:
+        return f"docker.io/library/{name}"
+    if first == "localhost" or set(".:") & set(first):
+        return name
+    return f"docker.io/{name}"
 
 
 def _file_capability(number: int) -> str:

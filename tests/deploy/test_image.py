@@ -47,6 +47,28 @@ def test_an_image_by_two_names(archive: tarfile.TarFile) -> None:
     assert [len(blob(archive, each)) for each in manifest["layers"]] == [each["size"] for each in manifest["layers"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [
+        ("causeway:7", "docker.io/library/causeway:7"),
+        ("team/causeway:7", "docker.io/team/causeway:7"),
+        ("localhost/causeway:7", "localhost/causeway:7"),
+        ("registry:5000/causeway:7", "registry:5000/causeway:7"),
+        ("a.test/b/causeway:7", "a.test/b/causeway:7"),
+    ],
+)
+def test_a_pod_finds_it_by_the_name_that_was_given(tmp_path: Path, name: str, whole: str) -> None:
+    """The kubelet completes names before it asks; the runtime does not complete those of archives."""
+    with new_layer(tmp_path / "layer.tar") as files:
+        files.text("etc/passwd", "")
+    write_image(tmp_path / "image.tar", [name], [tmp_path / "layer.tar"], {})
+    (manifest,) = json.loads(read(tarfile.open(tmp_path / "image.tar"), "index.json"))["manifests"]
+    assert manifest["annotations"] == {
+        "io.containerd.image.name": whole,
+        "org.opencontainers.image.ref.name": "7",
+    }
+
+
 def test_a_layer(archive: tarfile.TarFile, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "layer.tar") as layer:
         cat = layer.getmember("opt/bin/cat")
