@@ -23,7 +23,7 @@ from ingress.start import WORKERS_MAX, FlagSource, Listening, start
 from ingress.targets import allow_filters, read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
 from lb.cluster.folder import STATUS_FOLDER
-from lb.cluster.objects import Namespace, Object
+from lb.cluster.objects import Ingress, IngressClass, Namespace, Object, Service
 from lb.cluster.source import Opened, Source, open_source
 from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
@@ -204,6 +204,7 @@ _RESOLVE = "Look up the names of ExternalName Services anew after so long."
 _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
+_WITHDRAW = "Only take the statuses of Ingresses back, from replicas that run, and end: before an uninstall."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
@@ -327,11 +328,13 @@ def serve(
     help=_LEASE_NAMESPACE,
 )
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
+@click.option("--withdraw", is_flag=True, help=_WITHDRAW)
 @webhook_flags
 @nginx_flags
 @_listening(drain_delay=3.0)
 def ingress(
     *,
+    withdraw: bool,
     kubeconfig: Path | None,
     lease_namespace: str,
     election_id: str,
@@ -347,7 +350,7 @@ def ingress(
     standard output.
     """
     watching = take_watching(listening)
-    webhook = admission_webhook(listening)
+    webhook = [] if withdraw else admission_webhook(listening)
     _check_listening(listening)
     defaults = _take_defaults(listening, **watching.defaults)
     selection = Selection(
@@ -357,7 +360,8 @@ def ingress(
         **watching.selection,
     )
     try:
-        opened = open_source(None, kubeconfig, kinds=_kinds(selection), namespaces=_namespaces(watching, defaults))
+        kinds = _kinds(selection, withdraw=withdraw)
+        opened = open_source(None, kubeconfig, kinds=kinds, namespaces=_namespaces(watching, defaults))
     except click.UsageError:
         if kubeconfig is not None:
             raise
@@ -366,6 +370,11 @@ def ingress(
     assert opened.connection is not None
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
     publisher = _publisher(opened, listening, replicas)
+    if withdraw:
+        from ingress.withdraw import withdraw as take_back  # imports the Kubernetes client
+
+        take_back(opened, selection, publisher, replicas)
+        return
     duties = [telling(opened), *webhook]
     notes = click.get_current_context().meta[NOTES]
     # Whatever port a pod listens on, clients ask a Service for 443; so says ingress-nginx.
@@ -373,8 +382,9 @@ def ingress(
     start(opened.store, opened.source, selection, listens, publisher=publisher, duties=duties)
 
 
-def _kinds(selection: Selection) -> tuple[type[Object], ...]:
-    return (*KINDS, Namespace) if selection.namespace_labels else KINDS
+def _kinds(selection: Selection, *, withdraw: bool) -> tuple[type[Object], ...]:
+    kinds = (Ingress, IngressClass, Service) if withdraw else KINDS
+    return (*kinds, Namespace) if selection.namespace_labels else kinds
 
 
 def _namespaces(watching: Watching, defaults: Defaults) -> tuple[str, ...]:

@@ -131,6 +131,11 @@ class StatusPublisher:
         except (ApplyFailed, TimeoutError) as error:
             log.warning("the status of the Ingresses could not be taken back: %s", error or "no answer in time")
 
+    async def clear(self, table: RoutingTable) -> None:
+        """Take back what any replica has written, whether or not `run` ever ran. Nobody may write meanwhile."""
+        self._follow(table)
+        await self._clear(table)
+
     def _follow(self, table: RoutingTable) -> bool:
         """Look at the Service; return whether what is to be written has changed."""
         if self.service is None:
@@ -171,7 +176,7 @@ class StatusPublisher:
             if key in self._written or (found.status != _NOTHING and found.status == self.status):
                 await self._unwrite(key)
                 count += 1
-        log.info("no replica is left: the status of %d Ingresses is taken back", count)
+        log.info("the status of %d Ingresses is taken back", count)
 
     async def _unwrite(self, key: Key) -> None:
         try:

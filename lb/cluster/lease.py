@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 DURATION_SECONDS = 8
 """So long nobody leads after a leader was killed; half of client-go's default."""
 RENEW_SECONDS = 1.5
+SEIZE_TRIES = 5
 GIVE_UP_SECONDS = 5.0
 """Without a renewal for so long a leader stops: well before anybody else may begin."""
 
@@ -89,6 +90,20 @@ class Leadership:
             if self.leading:
                 self.leading = False
                 await self._let_go()
+
+    async def seize(self, seconds: int) -> None:
+        """Take the Lease for so long, whoever holds it, and keep it: who leads stops within RENEW_SECONDS and a little.
+
+        Raises ApiFailed.
+        """
+        for left in reversed(range(SEIZE_TRIES)):
+            lease = await self._read()
+            try:
+                await self._write(self.identity, seconds, lease, (lease.spec.lease_transitions or 0) + 1)
+                return
+            except ApiFailed as error:
+                if error.status != 409 or not left:  # its holder has just renewed it
+                    raise
 
     async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Returns when the Lease is lost; what `work` raises is raised."""

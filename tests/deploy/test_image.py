@@ -62,7 +62,8 @@ def test_a_pod_finds_it_by_the_name_that_was_given(tmp_path: Path, name: str, wh
     with new_layer(tmp_path / "layer.tar") as files:
         files.text("etc/passwd", "")
     write_image(tmp_path / "image.tar", [name], [tmp_path / "layer.tar"], {})
-    (manifest,) = json.loads(read(tarfile.open(tmp_path / "image.tar"), "index.json"))["manifests"]
+    with tarfile.open(tmp_path / "image.tar") as made:
+        [manifest] = json.loads(read(made, "index.json"))["manifests"]
     assert manifest["annotations"] == {
         "io.containerd.image.name": whole,
         "org.opencontainers.image.ref.name": "7",

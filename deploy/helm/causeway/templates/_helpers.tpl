@@ -36,7 +36,14 @@ app.kubernetes.io/component: controller
 {{- end -}}
 
 {{- define "causeway.labels" -}}
-{{ include "causeway.selector" . }}
+{{ include "causeway.ownLabels" . }}
+app.kubernetes.io/component: controller
+{{- end -}}
+
+{{/* Without the component. */}}
+{{- define "causeway.ownLabels" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
@@ -87,6 +94,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.udp }}
 - --udp-services-configmap=$(POD_NAMESPACE)/{{ include "causeway.controller" . }}-udp
 {{- end }}
+{{- if not (hasKey $c.extraArgs "access-log") }}
+- --access-log=-
+{{- end }}
 {{- if .Values.defaultBackend.enabled }}
 - --default-backend-service=$(POD_NAMESPACE)/{{ include "causeway.fullname" . }}-{{ .Values.defaultBackend.name }}
 {{- end }}
@@ -110,6 +120,21 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- else }}
 - {{ printf "--%s=%v" $name $value | quote }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Name of a port of `tcp` or `udp`: (list .Values PORT PROTOCOL) */}}
+{{- define "causeway.portName" -}}
+{{- with (index . 0).portNamePrefix }}{{ . }}-{{ end }}{{ index . 1 }}-{{ index . 2 -}}
+{{- end -}}
+
+{{- define "causeway.env" -}}
+- name: POD_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: POD_NAMESPACE
+  valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- with .Values.controller.extraEnvs }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 

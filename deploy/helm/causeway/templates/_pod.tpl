@@ -81,13 +81,7 @@ spec:
       args:
         {{- include "causeway.args" . | nindent 8 }}
       env:
-        - name: POD_NAME
-          valueFrom: {fieldRef: {fieldPath: metadata.name}}
-        - name: POD_NAMESPACE
-          valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
-        {{- with $c.extraEnvs }}
-        {{- toYaml . | nindent 8 }}
-        {{- end }}
+        {{- include "causeway.env" . | nindent 8 }}
       ports:
         {{- range $name, $port := $c.containerPort }}
         - name: {{ $name }}
@@ -99,7 +93,7 @@ spec:
         {{- end }}
         {{- range $protocol, $services := dict "tcp" .Values.tcp "udp" .Values.udp }}
         {{- range $port, $service := $services }}
-        - name: {{ $port }}-{{ $protocol }}
+        - name: {{ include "causeway.portName" (list $.Values $port $protocol) }}
           containerPort: {{ $port }}
           protocol: {{ upper $protocol }}
           {{- if $c.hostPort.enabled }}
