@@ -10,6 +10,7 @@ from rich.text import Text
 
 from causeway.hops import BadQuestion, Hop, Walk, start_of
 from ingress.names import Names
+from ingress.once import read_once
 from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import RoutingTable
 from lb.cluster.manifests import ManifestFolder
@@ -35,8 +36,7 @@ def explain(question: str, source: str, udp: bool, manifests: Path | None, kubec
     Exit 0 if the request reaches an endpoint, 1 if not.
     """
     opened = open_source(manifests, kubeconfig, kinds=KINDS)
-    read(opened)
-    table = routing_table(opened.store, standalone=manifests is not None)
+    table = read(opened)
     walk = Walk(opened.store, table)
     try:
         ask(walk, opened.store, question, source, "UDP" if udp else "TCP")
@@ -48,43 +48,25 @@ def explain(question: str, source: str, udp: bool, manifests: Path | None, kubec
     raise SystemExit(0 if walk.complete else 1)
 
 
-def routing_table(store: ObjectStore, *, standalone: bool) -> RoutingTable:
-    """The tables that a proxy would have, its ExternalName Services looked up once."""
+def read(opened: Opened) -> RoutingTable:
+    """Fill the store once; the tables that a proxy would have, its ExternalName Services looked up once."""
+    source = opened.source
+    standalone = isinstance(source, ManifestFolder)
     names = Names(lambda: table.external_names(), lambda name: None, local=standalone)
-    table = RoutingTable(store, STANDALONE if standalone else Selection(), names=names.answers)
-    table.update(None)
+    table = RoutingTable(opened.store, STANDALONE if standalone else Selection(), names=names.answers)
+    if isinstance(source, ManifestFolder):
+        source.load()
+        table.update(None)
+    else:
+        try:
+            asyncio.run(read_once(opened, table, READ_SECONDS))
+        except TimeoutError:
+            told = "; ".join(map(str, source.problems)) or "it does not answer"
+            raise click.ClickException(f"the API server could not be read within {READ_SECONDS:g} s: {told}") from None
     if table.external_names():
         asyncio.run(names.first())
         table.update(None)
     return table
-
-
-def read(opened: Opened) -> None:
-    """Fill the store once."""
-    if isinstance(opened.source, ManifestFolder):
-        opened.source.load()
-        return
-    try:
-        asyncio.run(read_all(opened))
-    except TimeoutError:
-        told = "; ".join(map(str, opened.source.problems)) or "it does not answer"
-        raise click.ClickException(f"the API server could not be read within {READ_SECONDS:g} s: {told}") from None
-
-
-async def read_all(opened: Opened) -> None:
-    reading = asyncio.create_task(opened.source.run())
-    waiting = asyncio.create_task(opened.source.synced.wait())
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            done, _ = await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in (reading, waiting):
-            task.cancel()
-        await asyncio.gather(reading, waiting, return_exceptions=True)
-        if opened.connection is not None:
-            await opened.connection.close()
 
 
 def ask(walk: Walk, store: ObjectStore, question: str, source: str, protocol: str) -> None:

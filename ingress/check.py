@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from ingress.listeners import BadAddress
+from ingress.once import read_once
 from ingress.publish import read_service
 from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import KINDS, RoutingTable
@@ -51,18 +52,17 @@ def check(manifests: Path | None, kubeconfig: Path | None, output: str, configma
         raise click.UsageError(
             "what to check? Give '-f' DIR for a folder of manifests, or --kubeconfig FILE for a cluster"
         )
-    store, problems, selection = _folder(manifests) if manifests is not None else _cluster(kubeconfig)
     try:
         named = None if configmap is None else read_service(configmap)
     except BadAddress as error:
         raise click.UsageError(f"--configmap: {error}") from None
-    table = RoutingTable(store, selection, defaults=Defaults(config_map=named))
-    table.update(None)
+    defaults = Defaults(config_map=named)
+    table, problems = _folder(manifests, defaults) if manifests is not None else _cluster(kubeconfig, defaults)
     report = report_of(table, problems)
     if output == "text":
         for problem in [*problems, *table.problems]:
             click.echo(str(problem))
-        count = sum(map(store.count, ALL_KINDS.values()))
+        count = sum(map(table.store.count, ALL_KINDS.values()))
         found = len(problems) + len(table.problems)
         click.echo(f"{count} objects, {len(table.hosts)} hosts, {found} problems", err=True)
         sys.exit(1 if found else 0)
@@ -70,36 +70,27 @@ def check(manifests: Path | None, kubeconfig: Path | None, output: str, configma
     sys.exit(0 if report.good else 1)
 
 
-def _folder(manifests: Path) -> tuple[ObjectStore, list[Problem], Selection]:
+def _folder(manifests: Path, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
     store = ObjectStore()
     folder = ManifestFolder(manifests, store)
     try:
         folder.load()
     except FolderUnreadable as error:
         raise click.UsageError(f"-f {error}") from None
-    return store, list(folder.problems), STANDALONE
+    table = RoutingTable(store, STANDALONE, defaults=defaults)
+    table.update(None)
+    return table, list(folder.problems)
 
 
-def _cluster(kubeconfig: Path | None) -> tuple[ObjectStore, list[Problem], Selection]:
+def _cluster(kubeconfig: Path | None, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
     opened = open_source(None, kubeconfig, kinds=KINDS)
-
-    async def read() -> None:
-        following = asyncio.create_task(opened.source.run())
-        try:
-            async with asyncio.timeout(SYNC_SECONDS):
-                await opened.source.synced.wait()
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-            if opened.connection is not None:
-                await opened.connection.close()
-
+    table = RoutingTable(opened.store, Selection(), defaults=defaults)
     try:
-        asyncio.run(read())
+        asyncio.run(read_once(opened, table, SYNC_SECONDS))
     except TimeoutError:
         reasons = "; ".join(map(str, opened.source.problems)) or "it has not answered"
         raise click.ClickException(f"the API server could not be read within {SYNC_SECONDS:g} s: {reasons}") from None
-    return opened.store, list(opened.source.problems), Selection()
+    return table, list(opened.source.problems)
 
 
 def as_json(report: Report) -> str:

@@ -136,7 +136,7 @@ class Proxy:
             self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)
         self.controller = Controller(self.table, self._publish, default_certificate=plan.default_certificate)
-        self.controller.before_first = self.names.first
+        self.controller.before_first = self._before_first
         check = plan.tuning.health_check
         self.health = HealthChecks(check, self.supervisor.publish) if check is not None else None
         self.totals = Totals(self.table, plan.metrics.bounds)
@@ -163,6 +163,10 @@ class Proxy:
             self.names.wake()
         if changes.hosts:
             self.totals.routes_changed()
+
+    async def _before_first(self) -> None:
+        """What the first tables need from outside: addresses of names, and Secrets."""
+        await asyncio.gather(self.names.first(), self.plan.source.read_wanted())
 
     def _name_changed(self, name: str) -> None:
         if not self.controller.applied:

@@ -136,6 +136,9 @@ class FlagSource:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
+    async def read_wanted(self) -> None:
+        pass
+
 
 def start(
     store: ObjectStore,

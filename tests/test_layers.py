@@ -23,6 +23,7 @@ PURE = (
     "lb/cluster/objects.py",
     "lb/cluster/problems.py",
     "lb/cluster/store.py",
+    "lb/cluster/wanted.py",
     "lb/cluster/documents.py",
     "lb/cluster/nodes.py",
     "lb/cluster/folder.py",

@@ -11,7 +11,6 @@ what is different.
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -32,9 +31,9 @@ from ingress.routes.model import (
     split_key,
     variant_suffix,
 )
-from ingress.routes.rules import read_claims
+from ingress.routes.rules import Claims, read_claims
 from ingress.routes.streams import read_streams
-from ingress.routes.tables import Owner, Tables
+from ingress.routes.tables import Owner, Tables, discard
 from lb.cluster.objects import (
     ConfigMap,
     EndpointSlice,
@@ -54,9 +53,6 @@ KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice
 """What the tables are made of."""
 FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Namespace, Pod)
 """And those that matter sometimes: labels of namespaces, and Pods in a folder, where nobody makes slices of them."""
-
-K = TypeVar("K")
-M = TypeVar("M")
 
 
 class RoutingTable(Tables):
@@ -109,6 +105,7 @@ class _Update:
             self.names.update(self._names_of(host))
         for name in self.names:
             self._certificate(name)
+        self.table._updated = True
         return self.changes
 
     # -- what has to be looked at
@@ -150,7 +147,17 @@ class _Update:
                 if service[0] == key.namespace and not self.table.store.slices_of(*service):
                     self.backends.update(dict.fromkeys(backends))
         elif key.kind == Secret.KIND:
-            self.tls_hosts.update(dict.fromkeys(self.table._secret_hosts.get(owner, ())))
+            self._secret(key)
+
+    def _secret(self, key: Key) -> None:
+        """It is another, or has been read: whose annotations name it are dirty as such."""
+        self.table._pairs.forget(key, unless=self.table.store.find(key))
+        for owner in self.table._users.get(key, ()):
+            if owner in self.table._waiting:
+                self.ingresses[owner] = None
+            claims = self.table.claims.get(owner)
+            if claims is not None and owner[0] == key.namespace:
+                self.tls_hosts.update((host, None) for host, claim in claims.tls.items() if claim.secret == key.name)
 
     def _defaults(self) -> None:
         """What counts where an Ingress says nothing. If it is different now, every Ingress is read again."""
@@ -194,6 +201,7 @@ class _Update:
         ingress = table.store.get(Ingress, *owner)
         before, now = table.claims.pop(owner, None), None
         table.refused.pop(owner, None)
+        table._waiting.discard(owner)
         problems: tuple[Problem, ...] = ()
         references: frozenset[Key] = frozenset()
         if ingress is not None:
@@ -203,11 +211,14 @@ class _Update:
                 problems = self._class_problem(ingress, reason)
             else:
                 now = read_claims(ingress, table.treatment(ingress))
+                if self._must_wait(owner, before, now):
+                    return
                 problems, references = now.problems, now.treatment.references
                 if now.refused:
                     table.refused[owner], now = now.refused, None
                 else:
                     table.claims[owner] = now
+        table._want(owner, now.secrets if now else frozenset())
         self._problems(Key(Ingress.KIND, *owner), problems)
         self._refer(owner, references)
         if now is not None and now.treatment.variant is not None:
@@ -221,20 +232,36 @@ class _Update:
             new: dict[str, object] = getattr(now, each) if now else {}
             dirty.update(dict.fromkeys([*old, *new]))
             for host in old:
-                _discard(index, host, owner)
+                discard(index, host, owner)
             for host in new:
                 index.setdefault(host, set()).add(owner)
-        for host, claim in (before.tls if before else {}).items():
-            self._forget_secret((owner[0], claim.secret), host)
-        for host, claim in (now.tls if now else {}).items():
-            table._secret_hosts.setdefault((owner[0], claim.secret), set()).add(host)
+
+    def _must_wait(self, owner: Owner, before: Claims | None, now: Claims) -> bool:
+        """Whether Secrets that its annotations name are being read: until then it stays what it was.
+
+        At the very first there is nothing to stay, and who asks for an update waits for Secrets instead. For a TLS
+        Secret nothing has to wait but the certificate.
+        """
+        table = self.table
+        secrets = now.annotated_secrets
+        if not table._updated or not secrets or now.refused:
+            return False
+        table._want(owner, now.secrets | (before.secrets if before else frozenset()))
+        if table.store.wanted.coming.isdisjoint(secrets):
+            return False
+        table._waiting.add(owner)
+        if before is not None:
+            table.claims[owner] = before
+        else:
+            table.refused[owner] = "waits for its Secrets to be read"
+        return True
 
     def _refer(self, owner: Owner, references: frozenset[Key]) -> None:
         """Note what the annotations of an Ingress refer to: when that changes, they are read again."""
         table = self.table
         before = table._references.pop(owner, frozenset())
         for key in before - references:
-            _discard(table._referrers, key, owner)
+            discard(table._referrers, key, owner)
         for key in references - before:
             table._referrers.setdefault(key, set()).add(owner)
         if references:
@@ -248,15 +275,6 @@ class _Update:
         there = ", ".join(sorted(each.metadata.name for each in self.table.store.all(IngressClass)))
         title = f"Ingress {ingress.metadata.namespace}/{ingress.metadata.name}"
         return (Problem(title, "spec.ingressClassName", f"it {reason}, so it is not served", f"there is: {there}"),)
-
-    def _forget_secret(self, secret: Owner, host: str) -> None:
-        """Unless another Ingress of the namespace uses the same Secret for the same host."""
-        table = self.table
-        for owner in table._by_tls_host.get(host, ()):
-            claim = table.claims[owner].tls.get(host)
-            if owner[0] == secret[0] and claim is not None and claim.secret == secret[1]:
-                return
-        _discard(table._secret_hosts, secret, host)
 
     # -- one host
 
@@ -321,7 +339,7 @@ class _Update:
         namespace, service, port = split_key(key)
         if not table._routes_to.get(key):
             table._routes_to.pop(key, None)
-            _discard(table._backends_of, (namespace, service), key)
+            discard(table._backends_of, (namespace, service), key)
             self._problems(("backend", key), ())
             if table.backends.pop(key, None) is not None:
                 self.changes.backends[key] = None
@@ -338,9 +356,11 @@ class _Update:
 
     def _certificate(self, host: str) -> None:
         table = self.table
-        before = table.certificates.pop(host, None)
         claims = table._oldest_first(table._by_tls_host.get(host, ()))
-        now, problems = compile_certificate(host, claims, table.store)
+        if self._is_coming(host, claims):
+            return  # once it has been read
+        before = table.certificates.pop(host, None)
+        now, problems = compile_certificate(host, claims, table.store, table._pairs)
         if now is None and host == EVERY_HOST and table.defaults.certificate:
             now, more = default_certificate(table.defaults.certificate, table.store)
             problems += more
@@ -351,6 +371,14 @@ class _Update:
             table.certificates[host] = now
         if now != before:
             self.changes.certificates[host] = now
+
+    def _is_coming(self, host: str, claims: Sequence[Claims]) -> bool:
+        """Whether a Secret with a certificate for that host is being read."""
+        coming = self.table.store.wanted.coming
+        if not coming:
+            return False
+        wanted = {Key(Secret.KIND, each.namespace, each.tls[host].secret) for each in claims}
+        return not coming.isdisjoint(wanted | self.table._kept if host == EVERY_HOST else wanted)
 
     def _shared_certificate(self, name: str) -> Certificate | None:
         """A name beside those of the rules shows the certificate of the host it stands for."""
@@ -364,12 +392,3 @@ class _Update:
 
 def _is_stream(host: str) -> bool:
     return host.startswith((STREAM, DATAGRAMS))
-
-
-def _discard(index: dict[K, set[M]], name: K, member: M) -> None:
-    """Take a member out of a set of an index, and the set with its last member."""
-    members = index.get(name)
-    if members is not None:
-        members.discard(member)
-        if not members:
-            del index[name]

@@ -14,7 +14,7 @@ from ingress.filters.patterns import compile_pattern
 from ingress.routes.dangers import danger, is_literal
 from ingress.routes.model import EVERY_HOST, backend_key
 from ingress.routes.treatment import PLAIN, Treatment
-from lb.cluster.objects import HTTPIngressPath, Ingress, IngressBackend, IngressRule
+from lb.cluster.objects import HTTPIngressPath, Ingress, IngressBackend, IngressRule, Key, Secret
 from lb.cluster.problems import Problem
 
 EXACT = "Exact"
@@ -79,6 +79,16 @@ class Claims(msgspec.Struct, frozen=True):
                 for alias in wishes.aliases:
                     names.setdefault(alias, host)
         return {name: host for name, host in names.items() if name not in self.hosts}
+
+    @property
+    def annotated_secrets(self) -> frozenset[Key]:
+        """The Secrets that its annotations name."""
+        return frozenset(key for key in self.treatment.references if key.kind == Secret.KIND)
+
+    @property
+    def secrets(self) -> frozenset[Key]:
+        """The Secrets that it needs."""
+        return self.annotated_secrets.union(Key(Secret.KIND, self.namespace, each.secret) for each in self.tls.values())
 
     @property
     def title(self) -> str:

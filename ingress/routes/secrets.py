@@ -3,7 +3,7 @@
 import base64
 import binascii
 
-from lb.cluster.objects import Secret
+from lb.cluster.objects import Secret, UnreadSecret
 
 
 class BadSecret(Exception):
@@ -11,7 +11,9 @@ class BadSecret(Exception):
 
 
 def secret_value(secret: Secret, name: str) -> bytes:
-    """Raises BadSecret if it has nothing of that name, or something that cannot be decoded."""
+    """Raises BadSecret if it has nothing of that name or something that cannot be decoded, or could not be read."""
+    if isinstance(secret, UnreadSecret):
+        raise BadSecret(f"it cannot be read: {secret.why}")
     plain = (secret.string_data or {}).get(name)
     if plain is not None:
         return plain.encode()

@@ -1,21 +1,26 @@
 """The live tables, and what they were made from: indexes from objects to what depends on them."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from ingress.routes.annotations import PREFIXES
 from ingress.routes.backends import Around
+from ingress.routes.certificates import Pairs
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
 from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Rest, Route, Variant
 from ingress.routes.rules import Claims
 from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
-from lb.cluster.objects import ConfigMap, Ingress, IngressClass, Key, Namespace, Service
+from lb.cluster.objects import ConfigMap, Ingress, IngressClass, Key, Namespace, Secret, Service
 from lb.cluster.problems import Problems
 from lb.cluster.store import ObjectStore
 
 NO_DEFAULTS = Defaults()
+
+K = TypeVar("K")
+M = TypeVar("M")
 
 Owner = tuple[str, str]
 """Namespace and name of an Ingress, Service or Secret."""
@@ -57,7 +62,11 @@ class Tables:
         self._by_tls_host: dict[str, set[Owner]] = {}
         self._routes_to: dict[str, dict[str, list[Route]]] = {}  # backend key -> host -> routes
         self._backends_of: dict[Owner, set[str]] = {}  # Service -> backend keys
-        self._secret_hosts: dict[Owner, set[str]] = {}  # Secret -> hosts that ask for it
+        self._secrets_of: dict[Owner, frozenset[Key]] = {}  # Ingress -> Secrets that it needs
+        self._users: dict[Key, set[Owner]] = {}  # the reverse
+        self._waiting: set[Owner] = set()  # Ingresses that stay as they were until their Secrets are read
+        self._pairs = Pairs()
+        self._updated = False  # at least once
         self._referrers: dict[Key, set[Owner]] = {}  # what annotations refer to -> Ingresses
         self._references: dict[Owner, frozenset[Key]] = {}  # the reverse
         self._treatments = self.treatments({}, "")
@@ -65,6 +74,9 @@ class Tables:
         self._rest = Rest()
         self._variants: dict[str, Variant] = {}  # by suffix
         self._last_route_id = 0
+        self._kept = frozenset({Key(Secret.KIND, *defaults.certificate)} if defaults.certificate else ())
+        for key in self._kept:
+            store.wanted.want(key)
 
     def ingress(self, namespace: str, name: str) -> Ingress | None:
         return self.store.get(Ingress, namespace, name)
@@ -126,6 +138,20 @@ class Tables:
     def _oldest_first(self, owners: Iterable[Owner]) -> list[Claims]:
         return sorted((self.claims[owner] for owner in owners), key=lambda claims: claims.age)
 
+    def _want(self, owner: Owner, secrets: frozenset[Key]) -> None:
+        """Have the Secrets read that an Ingress needs, and let go of those that nobody needs any more."""
+        before = self._secrets_of.pop(owner, frozenset())
+        if secrets:
+            self._secrets_of[owner] = secrets
+        for key in secrets - before:
+            self._users.setdefault(key, set()).add(owner)
+            self.store.wanted.want(key)
+        for key in before - secrets:
+            discard(self._users, key, owner)
+            if key not in self._users and key not in self._kept:
+                self.store.wanted.release(key)
+                self._pairs.forget(key)
+
     def _numbered(self, route: Route, before: dict[Route, int]) -> Route:
         """Give a route its number: the one it had, or one that was never used."""
         number = before.get(route)
@@ -133,3 +159,12 @@ class Tables:
             self._last_route_id += 1
             number = self._last_route_id
         return replace(route, id=number)
+
+
+def discard(index: dict[K, set[M]], name: K, member: M) -> None:
+    """Take a member out of a set of an index, and the set with its last member."""
+    members = index.get(name)
+    if members is not None:
+        members.discard(member)
+        if not members:
+            del index[name]

@@ -11,12 +11,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from lb.cluster.connection import ApiFailed, Connection, path_of
-from lb.cluster.objects import ConfigMap, Object, Pod, Secret
+from lb.cluster import secrets
+from lb.cluster.connection import JSON, NAMES, NAMES_OF_ALL, ApiFailed, Connection, path_of
+from lb.cluster.objects import ConfigMap, Key, Object, Pod, Secret
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 GONE = 410
 CONFIG_MAPS = "metadata.name!=kube-root-ca.crt"
 """Not the one that every namespace has."""
-SECRETS = "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=bootstrap.kubernetes.io/token"
-"""Not those that nobody refers to: records of Helm, by far the largest, and credentials of others."""
+SETTLE_SECONDS = 10.0
+"""What is wanted is waited for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,21 @@ class _Scope(NamedTuple):
     def path(self) -> str:
         return path_of(self.cls, self.namespace)
 
+    @property
+    def names_only(self) -> bool:
+        """What is in such objects is only read if somebody wants it."""
+        return self.cls is Secret
+
+
+class _Keeper(Protocol):
+    """What is told of the objects of a scope: the store, or somebody in its place."""
+
+    def keys(self, kind: str) -> list[Key]: ...
+    def find(self, key: Key) -> Object | None: ...
+    def put(self, found: Object) -> object: ...
+    def remove(self, key: Key) -> object: ...
+    def replace_kind(self, cls: type[Object], now: Iterable[Object], *, namespace: str = "") -> None: ...
+
 
 class _Gone(Exception):
     """The version we have is too old to go on from."""
@@ -71,8 +87,8 @@ class _Gone(Exception):
 class ApiServer:
     """Keeps a store equal to some kinds of objects of an API server.
 
-    `synced` is set once every kind has been listed. `problems` holds objects that cannot be decoded, kinds that must
-    not be read (RBAC), and an API server that does not answer.
+    `synced` is set once every kind has been listed; for Secrets see `read_wanted`. `problems` holds objects that cannot
+    be decoded, kinds that must not be read (RBAC), and an API server that does not answer.
     """
 
     def __init__(
@@ -94,8 +110,16 @@ class ApiServer:
         )
         self._pods_of_node = pods_of_node
         self._timing = timing or ApiTiming()
-        self._unlisted = set(self._scopes)
+        self._unlisted = {scope for scope in self._scopes if not scope.names_only}
         self._unanswered: set[_Scope] = set()
+        self._secrets = secrets.Secrets(
+            connection,
+            store,
+            self.problems,
+            namespaces=[scope.namespace for scope in self._scopes if scope.names_only],
+            page_objects=self._timing.page_objects,
+            pause=self._pause,
+        )
 
     async def run(self) -> None:
         """Follow all kinds until cancelled. Never raises because of the API server: it is tried again for ever."""
@@ -103,8 +127,16 @@ class ApiServer:
             async with asyncio.TaskGroup() as group:
                 for scope in self._scopes:
                     group.create_task(self._follow(scope), name=f"follow {scope.kind}")
+                group.create_task(self._secrets.run(), name="read Secrets")
         finally:
             await self._connection.close()
+
+    async def read_wanted(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until the Secrets that somebody wants have been read, or cannot be, or the time is up."""
+        await self._secrets.settle(seconds)
+
+    def _keeper(self, scope: _Scope) -> _Keeper:
+        return self._secrets if scope.names_only else self._store
 
     async def _follow(self, scope: _Scope) -> None:
         failures = 0
@@ -141,7 +173,9 @@ class ApiServer:
         found: list[Object | Bad] = []
         while True:
             try:
-                page = read_page(scope.cls, await self._connection.get(scope.path, query))
+                accept = NAMES_OF_ALL if scope.names_only else JSON
+                body = await self._connection.get(scope.path, query, accept=accept)
+                page = read_page(scope.cls, body, names_only=scope.names_only)
             except ApiFailed as error:
                 if error.status == GONE:  # the token for the next part is older than what the server remembers
                     raise _Gone from None
@@ -161,7 +195,8 @@ class ApiServer:
 
     def _replace(self, scope: _Scope, found: Sequence[Object | Bad]) -> None:
         there = {each.key for each in found}
-        for key in self._store.keys(scope.kind):
+        keeper = self._keeper(scope)
+        for key in keeper.keys(scope.kind):
             if key not in there and scope.namespace in ("", key.namespace):
                 self.problems.replace(key, ())
         now: list[Object] = []
@@ -169,7 +204,7 @@ class ApiServer:
             good = self._judged(each)
             if good is not None:
                 now.append(good)
-        self._store.replace_kind(scope.cls, now, namespace=scope.namespace)
+        keeper.replace_kind(scope.cls, now, namespace=scope.namespace)
 
     def _judged(self, found: Object | Bad) -> Object | None:
         """The object, or for a bad one its last good version, if there was one."""
@@ -196,7 +231,8 @@ class ApiServer:
         lines = Lines()
         opened = moved = False
         try:
-            async with self._connection.stream(scope.path, query, self._timing.idle_seconds) as pieces:
+            accept = NAMES if scope.names_only else JSON
+            async with self._connection.stream(scope.path, query, self._timing.idle_seconds, accept=accept) as pieces:
                 self._answered(scope)
                 opened = True
                 async for piece in pieces:
@@ -214,14 +250,14 @@ class ApiServer:
 
     def _apply(self, scope: _Scope, line: bytes) -> str:
         """Bring one event into the store; return its version. Raises _Gone, ApiFailed, BadWire."""
-        event = read_event(scope.cls, line)
+        event = read_event(scope.cls, line, names_only=scope.names_only)
         if isinstance(event, Changed):
             good = self._judged(event.found)
             if good is not None:
-                self._store.put(good)
+                self._keeper(scope).put(good)
         elif isinstance(event, Deleted):
             self.problems.replace(event.key, ())
-            self._store.remove(event.key)
+            self._keeper(scope).remove(event.key)
         elif isinstance(event, Refused):
             if event.code == GONE:
                 raise _Gone
@@ -236,7 +272,7 @@ class ApiServer:
         if scope.cls is Pod and self._pods_of_node is not None:
             return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
         if scope.cls is Secret:
-            return {"fieldSelector": SECRETS}
+            return {"fieldSelector": secrets.SELECTOR}
         if scope.cls is ConfigMap:
             return {"fieldSelector": CONFIG_MAPS}
         return {}
@@ -259,6 +295,8 @@ class ApiServer:
                 self._complain("server", Problem("API server", "", f"does not answer: {error}", advice))
             self._unanswered.add(scope)
             return
+        if scope.names_only:
+            self._secrets.refused(scope.namespace)
         advice = "it is tried again, and what was known stays in use"
         if isinstance(error, ApiFailed) and error.status == 401:
             advice = "renew our credentials: the token or certificate is not accepted"

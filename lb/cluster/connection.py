@@ -36,6 +36,11 @@ ANSWER_SECONDS = 60.0
 REOPEN_SECONDS = 5.0
 """Credentials that are refused are read again at most this often."""
 
+JSON = "application/json"
+NAMES = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
+NAMES_OF_ALL = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+"""What to accept: objects; or of each its metadata alone, in a watch and in a list."""
+
 Load = Callable[[], Awaitable[Configuration]]
 """Reads credentials anew. Raises BadCredentials."""
 
@@ -149,9 +154,10 @@ class Connection:
         self._opened_at = 0.0
         self._opening = asyncio.Lock()
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> bytes:
+    async def get(self, path: str, query: Mapping[str, str] | None = None, *, accept: str = JSON) -> bytes:
         """Return the body of an answer. Raises ApiFailed."""
-        async with self._request("GET", path, query, _timeout(ANSWER_SECONDS)) as response, _as_api_failed():
+        timeout = _timeout(ANSWER_SECONDS)
+        async with self._request("GET", path, query, timeout, accept=accept) as response, _as_api_failed():
             return await response.read()
 
     async def patch(self, path: str, content: Any) -> None:
@@ -167,11 +173,11 @@ class Connection:
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, path: str, query: Mapping[str, str], idle_seconds: float
+        self, path: str, query: Mapping[str, str], idle_seconds: float, *, accept: str = JSON
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Open a watch: yields its bytes as they arrive. Raises ApiFailed, also after idle_seconds without any."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle_seconds)
-        async with self._request("GET", path, query, timeout) as response:
+        async with self._request("GET", path, query, timeout, accept=accept) as response:
             _notice_a_dead_peer(response)
             yield _pieces(response)
 
@@ -188,10 +194,11 @@ class Connection:
         query: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
         content: Any = None,
+        accept: str = JSON,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         async with _as_api_failed():
             client = await self._open()
-            headers = {"Accept": "application/json", "User-Agent": "causeway"}
+            headers = {"Accept": accept, "User-Agent": "causeway"}
             if content is not None:
                 headers["Content-Type"] = f"application/{'merge-patch+' if method == 'PATCH' else ''}json"
             _, url, headers, body, _ = await client.param_serialize(

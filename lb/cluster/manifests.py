@@ -93,6 +93,9 @@ class ManifestFolder:
         for path in sorted(differences):
             self._take(path, _read(self.folder / path, self._state.known(path), _check_of(path)))
 
+    async def read_wanted(self) -> None:
+        """All files are read, whoever wants them."""
+
     async def run(self) -> None:
         """Read everything, then follow changes until cancelled. Raises FolderUnreadable, at the start only."""
         self.require()

@@ -335,6 +335,13 @@ class Secret(Object, frozen=True):
     """Plain values; only manifests have them, the API server folds them into `data`. They win over `data`."""
 
 
+class UnreadSecret(Secret, frozen=True):
+    """A Secret that is there, but nobody wants what is in it, or it cannot be read."""
+
+    why: str = ""
+    """Why it cannot be; "": it is not wanted, or on its way."""
+
+
 class ConfigMap(Object, frozen=True):
     KIND: ClassVar[str] = "ConfigMap"
     API_VERSION: ClassVar[str] = "v1"

@@ -37,6 +37,9 @@ class Source(Protocol):
     async def run(self) -> None:
         """Read and follow until cancelled."""
 
+    async def read_wanted(self) -> None:
+        """Wait, not for ever, until what the store's consumers want has been read (see `ObjectStore.wanted`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:

@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from lb.cluster.objects import EndpointSlice, Key, Object, Pod
+from lb.cluster.wanted import Wanted
 
 T = TypeVar("T", bound=Object)
 
@@ -45,6 +46,8 @@ class ObjectStore:
         self._slices: dict[tuple[str, str], dict[str, EndpointSlice]] = {}
         self._pods_by_ip: dict[str, dict[Key, Pod]] = {}
         self._subscriptions: list[Subscription] = []
+        self.wanted = Wanted()
+        """What consumers want read of kinds whose objects are only read then."""
 
     # -- reading
 

@@ -4,13 +4,13 @@ Bodies are JSON decoded straight into our structs; fields nobody here reads are 
 Source: Kubernetes API concepts, "Efficient detection of changes" and "Retrieving large results sets in chunks".
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
 
-from lb.cluster.objects import BadObject, Key, Object, decode
+from lb.cluster.objects import BadObject, Key, Metadata, Object, decode
 
 T = TypeVar("T", bound=Object)
 
@@ -94,18 +94,32 @@ class BadWire(Exception):
     """The answer is not what an API server sends; somebody else may be answering."""
 
 
-def read_page(cls: type[Object], body: bytes) -> Page:
-    """Decode one page of a list. Raises BadWire."""
+def read_page(cls: type[Object], body: bytes, *, names_only: bool = False) -> Page:
+    """Decode one page of a list; names_only: of each object the name and version, whatever else is there.
+
+    Raises BadWire.
+    """
     try:
         page = msgspec.json.decode(body, type=_Page)
     except msgspec.MsgspecError as error:
         raise BadWire(f"not a list of {cls.KIND}: {error}") from None
-    objects = [_object(cls, raw) for raw in page.items or ()]
+    read = _name if names_only else _object
+    objects = [read(cls, raw) for raw in page.items or ()]
     return Page(objects, page.metadata.resource_version, page.metadata.continue_)
 
 
-def read_event(cls: type[Object], line: bytes) -> Event:
-    """Decode one line of a watch. Raises BadWire."""
+def read_some(cls: type[Object], body: bytes, keys: Collection[Key]) -> Page:
+    """Decode those of these keys that are in one page of a list; nothing is built of the others. Raises BadWire."""
+    try:
+        page = msgspec.json.decode(body, type=_Page)
+        wanted = [raw for raw in page.items or () if _key(cls, msgspec.json.decode(raw, type=_Bare).metadata) in keys]
+    except msgspec.MsgspecError as error:
+        raise BadWire(f"not a list of {cls.KIND}: {error}") from None
+    return Page([_object(cls, raw) for raw in wanted], page.metadata.resource_version, page.metadata.continue_)
+
+
+def read_event(cls: type[Object], line: bytes, *, names_only: bool = False) -> Event:
+    """Decode one line of a watch; names_only as with `read_page`. Raises BadWire."""
     try:
         event = msgspec.json.decode(line, type=_Event)
         if event.type == "ERROR":
@@ -118,9 +132,9 @@ def read_event(cls: type[Object], line: bytes) -> Event:
     if event.type == "BOOKMARK":
         return Bookmark(version)
     if event.type == "DELETED":
-        return Deleted(Key(cls.KIND, bare.metadata.namespace, bare.metadata.name), version)
+        return Deleted(_key(cls, bare.metadata), version)
     if event.type in ("ADDED", "MODIFIED"):
-        return Changed(_object(cls, event.object), version)
+        return Changed((_name if names_only else _object)(cls, event.object), version)
     raise BadWire(f"unknown watch event {event.type!r}")
 
 
@@ -155,7 +169,20 @@ def _object(cls: type[Object], raw: msgspec.Raw) -> Object | Bad:
         return decode({**content, "kind": cls.KIND, "apiVersion": cls.API_VERSION})
     except BadObject as why:
         metadata = msgspec.json.decode(raw, type=_Bare).metadata if _has_name(raw) else _Named()
-        return Bad(Key(cls.KIND, metadata.namespace, metadata.name), why)
+        return Bad(_key(cls, metadata), why)
+
+
+def _name(cls: type[Object], raw: msgspec.Raw) -> Object | Bad:
+    try:
+        metadata = msgspec.json.decode(raw, type=_Bare).metadata
+    except msgspec.MsgspecError as error:
+        return Bad(Key(cls.KIND, "", ""), BadObject("metadata", str(error)))
+    name, namespace, version = metadata.name, metadata.namespace, metadata.resource_version
+    return cls(metadata=Metadata(name=name, namespace=namespace, resource_version=version))
+
+
+def _key(cls: type[Object], metadata: _Named) -> Key:
+    return Key(cls.KIND, metadata.namespace, metadata.name)
 
 
 def _has_name(raw: msgspec.Raw) -> bool:

@@ -7,6 +7,8 @@ import yaml
 
 from ingress.routes.classes import STANDALONE, Selection
 from ingress.routes.compile import RoutingTable
+from ingress.routes.model import Defaults
+from ingress.routes.tables import NO_DEFAULTS
 from lb.cluster.objects import EndpointSlice, Ingress, Object, Service, decode
 from lb.cluster.store import ObjectStore
 
@@ -23,9 +25,9 @@ def store_of(*found: Object) -> ObjectStore:
     return store
 
 
-def table_of(*found: Object, selection: Selection = STANDALONE) -> RoutingTable:
+def table_of(*found: Object, selection: Selection = STANDALONE, defaults: Defaults = NO_DEFAULTS) -> RoutingTable:
     """The tables compiled from these objects."""
-    table = RoutingTable(store_of(*found), selection)
+    table = RoutingTable(store_of(*found), selection, defaults=defaults)
     table.update(None)
     return table
 

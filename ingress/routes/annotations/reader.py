@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from ingress.routes.model import backend_key
-from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret, Service
+from lb.cluster.objects import ConfigMap, Ingress, Key, Object, Secret, Service, UnreadSecret
 from lb.cluster.problems import Problem
 
 PREFIXES = ("causeway.dev/", "nginx.ingress.kubernetes.io/")
@@ -176,7 +176,10 @@ class Reader:
         return found if isinstance(found, ConfigMap) else None
 
     def _refer(self, name: str, kind: type[AnyObject], text: str) -> AnyObject | None:
-        """The object named "name" or "namespace/name"; None, and a Problem, if it is missing or not to be used."""
+        """The object named "name" or "namespace/name"; None, and a Problem, if it is missing or not to be used.
+
+        None without a Problem for a Secret that has not been read yet.
+        """
         namespace, _, rest = text.rpartition("/")
         own = self.ingress.metadata.namespace
         namespace = namespace or own
@@ -193,6 +196,10 @@ class Reader:
             self.wrong(
                 name, f"{kind.KIND} {namespace}/{rest} does not exist", "create it, or correct the name", minor=True
             )
+            return None
+        if isinstance(found, UnreadSecret):
+            if found.why:  # else it is on its way, or nobody has wanted it yet
+                self.wrong(name, f"Secret {namespace}/{rest} cannot be read: {found.why}", minor=True)
             return None
         assert isinstance(found, kind)
         return found

@@ -207,7 +207,7 @@ def test_everything_goes() -> None:
     assert changes.hosts == {"a.example": None}
     assert changes.backends == {"shop/x:80": None}
     assert (table.hosts, table.backends, len(table.problems)) == ({}, {}, 0)
-    leftovers = (table._by_host, table._by_tls_host, table._routes_to, table._backends_of, table._secret_hosts)
+    leftovers = (table._by_host, table._by_tls_host, table._routes_to, table._backends_of, table._users)
     assert not any(leftovers)
 
 

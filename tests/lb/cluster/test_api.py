@@ -11,13 +11,13 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 
 from lb.cluster.api import ApiServer, ApiTiming
-from lb.cluster.connection import Connection, from_kubeconfig
+from lb.cluster.connection import Connection
 from lb.cluster.objects import ConfigMap, EndpointSlice, Key, Namespace, Pod, Secret, Service
 from lb.cluster.store import ObjectStore
 from tests.lb.cluster.conftest import RealApi
+from tests.lb.cluster.following import QUICK, followed, namespace
 from tests.lb.cluster.waiting import running, until
 
-QUICK = ApiTiming(idle_seconds=5.0, retry_seconds=0.02, retry_seconds_max=0.1, page_objects=2)
 SERVICES = "/api/v1/namespaces/shop/services"
 
 
@@ -322,22 +322,6 @@ async def test_a_line_of_megabytes() -> None:
 # --- the real one ------------------------------------------------------------------------------------------------
 
 real = pytest.mark.timeout(180)
-
-
-@asynccontextmanager
-async def followed(
-    api: RealApi, *kinds: Any, token: str = "", **options: Any
-) -> AsyncIterator[tuple[ObjectStore, ApiServer]]:
-    store = ObjectStore()
-    connection = Connection(from_kubeconfig(api.kubeconfig({"token": token or api.admin})))
-    source = ApiServer(connection, store, kinds, timing=QUICK, **options)
-    async with running(source.run()):
-        yield store, source
-
-
-async def namespace(api: RealApi, name: str) -> str:
-    await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    return name
 
 
 @real
