@@ -111,6 +111,7 @@ cdef struct Exchange:
     Peer* peer               # who asks
     Conn* up
     Exchange* next_spare
+    Exchange* next_unsent
     Backend* backend
     Endpoint* tried[TRIED_MAX]
     int tried_n
@@ -149,6 +150,7 @@ cdef struct Exchange:
     u8 accepts               # the coding a compressed response would have
     u8 vary                  # the response depends on it
     u8 over
+    u8 unsent                # in the list of those whose requests go out at the end of the batch
     u8 raw                   # no HTTP: HANDED, STREAM
     u8 content               # its carrier takes the response's content as it is, and says itself where it ends
     u8 ours                  # the proxy's own request: no page, no log line, not counted
@@ -372,6 +374,8 @@ cdef struct Core:
     int room                 # octets that one read of this batch may take
     Exchange* dead_exchanges
     Exchange* spare_exchanges
+    Exchange* unsent         # requests that go out at the end of the batch, the first one first
+    Exchange** unsent_end
     int spare_n
     int spare_exchange_n
     int client_n
@@ -380,6 +384,7 @@ cdef struct Core:
     bint draining
     bint accept_paused
     bint serving             # a batch of events is at work: nothing is freed now
+    bint gathering           # and requests to pooled connections wait for its end
     int64_t now_ns
     uint32_t tick
     uint32_t swept

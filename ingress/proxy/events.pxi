@@ -184,8 +184,11 @@ cdef void serve_events(Core* k) noexcept:
         tell_time(k)
         k.room = turn_room(k, n)
         k.serving = True
+        k.gathering = n > 1
+        k.unsent_end = &k.unsent
         for i in range(n):
             serve(<Conn*>EVENTS[i].data.ptr, EVENTS[i].events)
+        send_gathered(k)
         if k.ready != NULL:
             serve_ready(k)
         k.serving = False

@@ -128,13 +128,43 @@ cdef void exchange_connect(Exchange* x, int failure) noexcept:
         u.peer.served += 1
         if not u.connecting:
             x.connected_ns = x.attempt_ns
-        if u.connecting or exchange_send_head(x):
+        if u.connecting or sent_later(x) or exchange_send_head(x):
             upstream_settle(u)
             carrier_settle(x)
             return
         upstream_lost(u, 502)
         return
     reply(x, failure)
+
+
+cdef bint sent_later(Exchange* x) noexcept:
+    """Let the request wait until all that came in this batch is read: kernels and processors do the same thing many
+    times in a row for less, and an endpoint is woken once for several requests."""
+    if not x.k.gathering or x.request.mode != B_DONE or x.raw or x.spool != NULL or x.up.ssl != NULL:
+        return False
+    if not x.unsent:
+        x.unsent = True
+        x.next_unsent = NULL
+        x.k.unsent_end[0] = x
+        x.k.unsent_end = &x.next_unsent
+    return True
+
+
+cdef void send_gathered(Core* k) noexcept:
+    """The requests of this batch, in their order."""
+    cdef Exchange* x
+    k.gathering = False
+    while k.unsent != NULL:
+        x = k.unsent
+        k.unsent = x.next_unsent
+        x.unsent = False
+        if x.over or x.up == NULL or x.up.connecting:
+            continue
+        if not exchange_send_head(x):
+            upstream_lost(x.up, 502)
+        elif held(&x.up.outbox):
+            upstream_settle(x.up)
+    k.unsent_end = &k.unsent
 
 
 cdef Conn* exchange_upstream(Exchange* x, Endpoint* e) noexcept:
