@@ -13,8 +13,9 @@ from ingress.duties import admission_webhook, telling, webhook_flags
 from ingress.listeners import Address, BadAddress, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
 from ingress.observe.requests import SHAPE_FLAGS
-from ingress.publish import StatusPublisher, read_published, read_service
-from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas, Replicas
+from ingress.publish import read_service
+from ingress.publish_flags import publisher_of, publishing, publishing_nodes
+from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas
 from ingress.routes.classes import NGINX_CONTROLLER, OWN_CLASS, OWN_CONTROLLER, STANDALONE, Selection
 from ingress.routes.compile import KINDS
 from ingress.routes.flags import objects_of
@@ -135,44 +136,6 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
     return decorate
 
 
-def _publishing(command: F) -> F:
-    """The flags about the status of Ingresses."""
-    options = (
-        click.option(
-            "--publish-service",
-            callback=_reads(read_service),
-            metavar="NAMESPACE/NAME",
-            help="Write this Service's addresses into the status of the Ingresses served, and follow them.",
-        ),
-        click.option(
-            "--publish-status-address",
-            callback=_reads(read_published),
-            metavar="ADDR[,ADDR...]",
-            help="Write these addresses or names into the status of the Ingresses served.",
-        ),
-        click.option(
-            "--update-status-on-shutdown",
-            type=bool,
-            default=True,
-            metavar="BOOL",
-            show_default=True,
-            help="Take the status back when the last replica stops.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _publisher(opened: Opened, flags: dict[str, Any], replicas: Replicas) -> StatusPublisher | None:
-    """Takes the flags of `_publishing` out of `flags`."""
-    service, addresses = flags.pop("publish_service"), flags.pop("publish_status_address")
-    takes_back = flags.pop("update_status_on_shutdown")
-    if not service and not addresses:
-        return None
-    return StatusPublisher(opened.status, addresses or (), service=service, replicas=replicas, takes_back=takes_back)
-
-
 _CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
 _DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
 _TCP_SERVICES = 'Hand connections to Services by this ConfigMap: port -> "namespace/service:port[:PROXY[:PROXY]]".'
@@ -204,7 +167,6 @@ _RESOLVE = "Look up the names of ExternalName Services anew after so long."
 _CONTROL = "Unix socket for causeway reload and upgrade.  [default: proxy-PID.sock where they look for it]"
 _LEASE_NAMESPACE = "Where the Lease is by which replicas agree who writes statuses."
 _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the same classes."
-_WITHDRAW = "Only take the statuses of Ingresses back, from replicas that run, and end: before an uninstall."
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
@@ -250,7 +212,7 @@ def _check_listening(listening: dict[str, Any]) -> None:
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
 )
 @tuning_flags
-@_publishing
+@publishing
 @_listening(drain_delay=0.0)
 def serve(
     *,
@@ -291,7 +253,7 @@ def serve(
                 )
         # The folder of statuses is not touched: nothing is published.
         opened = Opened(ObjectStore(), cast(Source, FlagSource()), FolderStatus(Path()))
-    publisher = _publisher(opened, listening, FolderReplicas((manifests or Path()) / STATUS_FOLDER))
+    publisher = publisher_of(opened, listening, FolderReplicas((manifests or Path()) / STATUS_FOLDER))
     for found in objects_of_flags():
         opened.store.put(found)
     tuning = take_tuning(listening)
@@ -317,7 +279,8 @@ def serve(
     help="Serve Ingresses whose annotation kubernetes.io/ingress.class has this value. Repeatable.",
 )
 @click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
-@_publishing
+@publishing
+@publishing_nodes
 @click.option(
     "--lease-namespace",
     metavar="NAME",
@@ -328,7 +291,6 @@ def serve(
     help=_LEASE_NAMESPACE,
 )
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
-@click.option("--withdraw", is_flag=True, help=_WITHDRAW)
 @webhook_flags
 @nginx_flags
 @_listening(drain_delay=3.0)
@@ -369,7 +331,7 @@ def ingress(
         raise click.UsageError(f"no API server to read from: {advice}") from None
     assert opened.connection is not None
     replicas = LeaseReplicas(opened.connection, lease_namespace, election_id)
-    publisher = _publisher(opened, listening, replicas)
+    publisher = publisher_of(opened, listening, replicas)
     if withdraw:
         from ingress.withdraw import withdraw as take_back  # imports the Kubernetes client
 
@@ -391,7 +353,7 @@ def _namespaces(watching: Watching, defaults: Defaults) -> tuple[str, ...]:
     """What to read of the API server: of one namespace, and of those where the operator's own objects are; () all."""
     if not watching.namespace:
         return ()
-    named = (defaults.backend, defaults.config_map, defaults.certificate)
+    named = (defaults.backend, defaults.config_map, defaults.certificate, defaults.tcp_services, defaults.udp_services)
     return tuple(dict.fromkeys([watching.namespace, *(each[0] for each in named if each)]))
 
 

@@ -25,13 +25,14 @@ _SWITCHES = frozenset(
         "enable-ssl-passthrough",
         "disable-catch-all",
         "disable-svc-external-name",
+        "report-node-internal-ip-address",
     }
 )
 """Ours as well, given alone; there "=true" and "=false" may follow."""
-_BOOLS = frozenset({"metrics-per-host", "update-status-on-shutdown"})
+_BOOLS = frozenset({"metrics-per-host", "update-status", "update-status-on-shutdown"})
 """Ours as well, with a value; there they may be given alone."""
 
-_HELD = {"http-port": "80", "https-port": "443", "healthz-port": "10254", "healthz-host": "", "update-status": "true"}
+_HELD = {"http-port": "80", "https-port": "443", "healthz-port": "10254", "healthz-host": ""}
 """What is said by other flags here, and its default."""
 
 
@@ -79,7 +80,6 @@ _ACCEPTED: dict[str, str] = {
 """Flags with a value that changes nothing."""
 _ACCEPTED_ALONE: dict[str, str] = {
     "disable-leader-election": "the Lease decides only who writes statuses",
-    "report-node-internal-ip-address": "give --publish-status-address",
     "enable-topology-aware-routing": "endpoints of all zones are used",
     "disable-sync-events": "there are no such events",
     **dict.fromkeys(("enable-metrics", "metrics-per-undefined-host"), "see /metrics of --admin"),
@@ -142,8 +142,6 @@ class _Translation:
                 self.made.append(f"--admin={self.held['healthz-host']}:{self.held['healthz-port']}")
             if "health-check-path" not in names:
                 self.made.append("--health-check-path=/healthz")
-        if self.held["update-status"] == "false":
-            self.made = [each for each in self.made if _named(each)[0] not in _PUBLISHING]
         return Translated(self.made, self.notes)
 
     def _one(self, argument: str) -> None:
@@ -157,7 +155,7 @@ class _Translation:
         elif name in _BOOLS:
             self.made.append(f"--{name}={self._bool(value)}")
         elif name in _HELD:
-            self.held[name] = self._bool(value) if name == "update-status" else self._value(value)
+            self.held[name] = self._value(value)
         elif name in _ACCEPTED_ALONE:
             if value != "false" and name not in _QUIET:
                 self._note(name, _ACCEPTED_ALONE[name])

@@ -5,9 +5,11 @@ import ipaddress
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from ingress.listeners import BadAddress
-from ingress.replicas import Replicas
+from ingress.replicas import Replicas, Work
 from ingress.routes.compile import RoutingTable
 from lb.cluster.objects import (
     Ingress,
@@ -21,6 +23,9 @@ from lb.cluster.objects import (
 from lb.cluster.problems import Problem
 from lb.cluster.status import StatusFailed, StatusWriter
 from lb.reconcile import ApplyFailed, reconcile_forever
+
+if TYPE_CHECKING:
+    from ingress.nodes import ReplicaNodes
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +84,7 @@ def _is_address(text: str) -> bool:
 
 
 class StatusPublisher:
-    """Keeps status.loadBalancer of our Ingresses equal to the given addresses and those of a Service.
+    """Keeps status.loadBalancer of our Ingresses equal to the given addresses and those of a Service, or to the nodes'.
 
     Others' Ingresses are left alone. One replica writes at a time.
     """
@@ -90,16 +95,18 @@ class StatusPublisher:
         addresses: Sequence[str] = (),
         *,
         service: tuple[str, str] | None = None,
+        nodes: "ReplicaNodes | None" = None,
         replicas: Replicas | None = None,
         takes_back: bool = True,
     ) -> None:
         self.writer = writer
         self.addresses = tuple(addresses)
         self.service = service
+        self.nodes = nodes
         self.replicas = replicas or Replicas()
         self.takes_back = takes_back
-        self.status: IngressStatus | None = status_of(addresses) if service is None else None
-        """What every Ingress of ours should say; None: the Service is not there, so nobody knows."""
+        self.status: IngressStatus | None = None if service or nodes else status_of(addresses)
+        """What every Ingress of ours should say; None: nobody knows, for want of a Service or of a ready replica."""
         self._written: dict[Key, IngressStatus] = {}
 
     async def run(self, table: RoutingTable, synced: asyncio.Event) -> None:
@@ -118,7 +125,27 @@ class StatusPublisher:
                 table.store, (Ingress, IngressClass, Service), apply, synced=synced, retry_seconds=RETRY_SECONDS
             )
 
-        await self.replicas.while_leading(publish)
+        if self.nodes is None:
+            await self.replicas.while_leading(publish)
+        else:
+            await self.replicas.while_leading(partial(self._by_nodes, self.nodes, publish))
+
+    async def _by_nodes(self, nodes: "ReplicaNodes", publish: Work) -> None:
+        """`publish` anew whenever the replicas are on other nodes."""
+        while True:
+            looking = asyncio.create_task(nodes.other_than(self.addresses))
+            working: list[asyncio.Future[Any]] = (
+                [looking] if self.status is None else [looking, asyncio.ensure_future(publish())]
+            )
+            try:
+                for ended in (await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    ended.result()  # raises; only `looking` ends by itself
+                self.addresses = looking.result()
+                self.status = status_of(self.addresses)
+            finally:
+                for task in working:
+                    task.cancel()
+                await asyncio.gather(*working, return_exceptions=True)
 
     async def take_back(self, table: RoutingTable) -> None:
         """Called once `run` has ended: if no other replica is there to write it, nobody is reached here any more."""
@@ -131,9 +158,12 @@ class StatusPublisher:
         except (ApplyFailed, TimeoutError) as error:
             log.warning("the status of the Ingresses could not be taken back: %s", error or "no answer in time")
 
-    async def clear(self, table: RoutingTable) -> None:
-        """Take back what any replica has written, whether or not `run` ever ran. Nobody may write meanwhile."""
+    async def clear(self, table: RoutingTable, replica: str) -> None:
+        """Take back what the replicas have written, of whom `replica` is one. Nobody may write meanwhile."""
         self._follow(table)
+        if self.nodes is not None and replica:
+            self.nodes.pod = replica
+            self.status = status_of(await self.nodes.ask())
         await self._clear(table)
 
     def _follow(self, table: RoutingTable) -> bool:

@@ -100,10 +100,15 @@ class LeaseReplicas(Replicas):
 
         await self._leadership.while_leading(led)
 
-    async def seize(self, seconds: int) -> None:
-        """Take the Lease for so long from whoever holds it; when this returns, nobody leads. Raises ApiFailed."""
-        await self._leadership.seize(seconds)
-        await asyncio.sleep(self._turn_seconds)
+    async def seize(self, seconds: int) -> str:
+        """Take the Lease for so long from whoever holds it; when this returns, nobody leads.
+
+        Returns the pod, or machine, that has led; "" if nobody has. Raises ApiFailed.
+        """
+        holder = await self._leadership.seize(seconds)
+        if holder:
+            await asyncio.sleep(self._turn_seconds)
+        return holder.partition("_")[0]
 
     async def while_last(self, work: Work) -> bool:
         """`while_leading` has let the Lease go: if nobody takes it now, nobody is there."""

@@ -44,8 +44,8 @@ async def _withdraw(opened: Opened, table: RoutingTable, publisher: StatusPublis
     try:
         async with asyncio.timeout(SYNC_SECONDS):
             await opened.source.synced.wait()
-            await replicas.seize(HELD_SECONDS)
-        await publisher.clear(table)
+            leader = await replicas.seize(HELD_SECONDS)
+        await publisher.clear(table, leader)
     finally:
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)

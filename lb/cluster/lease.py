@@ -65,7 +65,7 @@ class Leadership:
     """Runs something while this process, and no other, holds the Lease `namespace`/`name`."""
 
     def __init__(self, connection: Connection, namespace: str, name: str) -> None:
-        self.identity = f"{socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
+        self.identity = f"{os.environ.get('POD_NAME') or socket.gethostname()}_{os.getpid()}_{uuid.uuid4().hex[:8]}"
         self.leading = False
         self._connection = connection
         self._name, self._namespace = name, namespace
@@ -91,19 +91,20 @@ class Leadership:
                 self.leading = False
                 await self._let_go()
 
-    async def seize(self, seconds: int) -> None:
+    async def seize(self, seconds: int) -> str:
         """Take the Lease for so long, whoever holds it, and keep it: who leads stops within RENEW_SECONDS and a little.
 
-        Raises ApiFailed.
+        Returns who has held it. Raises ApiFailed.
         """
         for left in reversed(range(SEIZE_TRIES)):
             lease = await self._read()
             try:
                 await self._write(self.identity, seconds, lease, (lease.spec.lease_transitions or 0) + 1)
-                return
+                break
             except ApiFailed as error:
                 if error.status != 409 or not left:  # its holder has just renewed it
                     raise
+        return lease.spec.holder_identity or ""
 
     async def _lead(self, work: Callable[[], Awaitable[None]]) -> None:
         """Returns when the Lease is lost; what `work` raises is raised."""

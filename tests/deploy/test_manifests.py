@@ -147,8 +147,9 @@ def test_the_chart_gives_the_same_rights() -> None:
     text = (CHART / "templates/rbac.yaml").read_text()
     rules = yaml.safe_load("\n".join(re.findall(r"^ *(- \{apiGroups.*verbs.*)", text, re.MULTILINE)))
     of_a_selector = {("", "namespaces"): WATCH}
+    of_nodes_as_addresses = {("", "nodes"): frozenset({"get"}), ("", "pods"): frozenset({"get", "list"})}
     found = granted(rules)
-    assert found == granted(roles()["ClusterRole causeway-ingress"]) | of_a_selector
+    assert found == granted(roles()["ClusterRole causeway-ingress"]) | of_a_selector | of_nodes_as_addresses
 
 
 def test_nobody_is_root_but_the_node_agent() -> None:

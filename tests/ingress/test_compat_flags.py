@@ -53,7 +53,14 @@ def test_the_arguments_of_its_helm_chart() -> None:
         (["-watch-ingress-without-class"], ["--watch-ingress-without-class"]),
         (["--watch-ingress-without-class=false"], []),
         (["--metrics-per-host=false", "--update-status-on-shutdown"], None),
-        (["--update-status=false", "--publish-status-address", "10.0.0.1", "--publish-service=a/b"], []),
+        (
+            ["--update-status=false", "--publish-status-address", "10.0.0.1", "--publish-service=a/b"],
+            ["--update-status=false", "--publish-status-address=10.0.0.1", "--publish-service=a/b"],
+        ),
+        (
+            ["--report-node-internal-ip-address=true", "--update-status"],
+            ["--report-node-internal-ip-address", "--update-status=true"],
+        ),
         (["--shutdown-grace-period=7"], ["--drain-delay=7"]),
         (["--logtostderr", "--enable-metrics", "--sync-rate-limit", "0.3", "--v=1"], []),
         (["--watch-namespace", "shop"], ["--watch-namespace", "shop"]),

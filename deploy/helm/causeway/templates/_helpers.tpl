@@ -58,6 +58,22 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{ $name }}:{{ $image.tag | default .Chart.AppVersion }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end -}}
 
+{{- define "causeway.publishesService" -}}
+{{- $c := .Values.controller -}}
+{{- if and $c.publishService.enabled (or (and $c.service.enabled $c.service.external.enabled) $c.publishService.pathOverride) -}}
+yes
+{{- end -}}
+{{- end -}}
+
+{{/* Nothing else says where clients come to, so statuses name the nodes of the pods. */}}
+{{- define "causeway.publishesNodes" -}}
+{{- $given := .Values.controller.extraArgs -}}
+{{- $off := eq (toString (get $given "update-status")) "false" -}}
+{{- if not (or (include "causeway.publishesService" .) (hasKey $given "publish-status-address") (hasKey $given "publish-service") $off) -}}
+yes
+{{- end -}}
+{{- end -}}
+
 {{/* The command line. Every flag here is checked against the command by tests/deploy. */}}
 {{- define "causeway.args" -}}
 {{- $c := .Values.controller -}}
@@ -84,7 +100,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 - --lease-namespace=$(POD_NAMESPACE)
 - --election-id={{ include "causeway.election" . }}
-{{- if and $c.publishService.enabled (or $c.service.enabled $c.publishService.pathOverride) }}
+{{- if include "causeway.publishesService" . }}
 - --publish-service={{ $c.publishService.pathOverride | default (printf "$(POD_NAMESPACE)/%s" (include "causeway.controller" .)) }}
 {{- end }}
 - --configmap={{ $c.configMapNamespace | default "$(POD_NAMESPACE)" }}/{{ include "causeway.controller" . }}
@@ -93,6 +109,9 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 {{- if .Values.udp }}
 - --udp-services-configmap=$(POD_NAMESPACE)/{{ include "causeway.controller" . }}-udp
+{{- end }}
+{{- if $c.reportNodeInternalIp }}
+- --report-node-internal-ip-address
 {{- end }}
 {{- if not (hasKey $c.extraArgs "access-log") }}
 - --access-log=-
