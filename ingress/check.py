@@ -5,17 +5,18 @@ import html
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from ingress.listeners import BadAddress
+from ingress.compat_flags import nginx_flags, take_watching
 from ingress.once import read_once
-from ingress.publish import read_service
 from ingress.routes.classes import STANDALONE, Selection
-from ingress.routes.compile import KINDS, RoutingTable
+from ingress.routes.compile import DISPENSABLE, RoutingTable
 from ingress.routes.migration import Fate, IngressReport, Report, report_of
 from ingress.routes.model import Defaults
+from ingress.wanted import class_flags, defaults_flags, kinds_of, take_defaults, take_selection
 from lb.cluster.manifests import FolderUnreadable, ManifestFolder
 from lb.cluster.objects import KINDS as ALL_KINDS
 from lb.cluster.problems import Problem
@@ -40,24 +41,29 @@ td{padding:.3rem .6rem;border-bottom:1px solid #8886;vertical-align:top;overflow
     help="text: problems alone, a line each. The others: the whole report, for each Ingress what becomes of each "
     "annotation.",
 )
-@click.option("--configmap", metavar="NAMESPACE/NAME", help="Check the controller's ConfigMap as well.")
-def check(manifests: Path | None, kubeconfig: Path | None, output: str, configmap: str | None) -> None:
+@defaults_flags
+@class_flags
+@nginx_flags
+def check(*, manifests: Path | None, kubeconfig: Path | None, output: str, **flags: Any) -> None:
     """Print everything that is wrong with the manifests in DIR, or with the objects of a live cluster.
 
     The report (--output table, json or html) tells for each Ingress which annotations are honoured, which differ from
     ingress-nginx and how, which are refused and what to do, and the totals. Exit code 1 if anything has to be
-    corrected or decided.
+    corrected or decided. Flags of `causeway ingress` that decide over Ingresses mean here what they mean there.
     """
     if manifests is None and kubeconfig is None:
         raise click.UsageError(
             "what to check? Give '-f' DIR for a folder of manifests, or --kubeconfig FILE for a cluster"
         )
-    try:
-        named = None if configmap is None else read_service(configmap)
-    except BadAddress as error:
-        raise click.UsageError(f"--configmap: {error}") from None
-    defaults = Defaults(config_map=named)
-    table, problems = _folder(manifests, defaults) if manifests is not None else _cluster(kubeconfig, defaults)
+    watching = take_watching(flags)
+    if manifests is not None:
+        watching.defaults["passthrough"] = True  # as for `serve`: whoever writes the folder may have it
+    selection = take_selection(flags, watching, base=Selection() if manifests is None else STANDALONE)
+    defaults = take_defaults(flags, **watching.defaults)
+    if manifests is not None:
+        table, problems = _folder(manifests, selection, defaults)
+    else:
+        table, problems = _cluster(kubeconfig, selection, defaults)
     report = report_of(table, problems)
     if output == "text":
         for problem in [*problems, *table.problems]:
@@ -70,21 +76,21 @@ def check(manifests: Path | None, kubeconfig: Path | None, output: str, configma
     sys.exit(0 if report.good else 1)
 
 
-def _folder(manifests: Path, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
+def _folder(manifests: Path, selection: Selection, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
     store = ObjectStore()
     folder = ManifestFolder(manifests, store)
     try:
         folder.load()
     except FolderUnreadable as error:
         raise click.UsageError(f"-f {error}") from None
-    table = RoutingTable(store, STANDALONE, defaults=defaults)
+    table = RoutingTable(store, selection, defaults=defaults)
     table.update(None)
     return table, list(folder.problems)
 
 
-def _cluster(kubeconfig: Path | None, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
-    opened = open_source(None, kubeconfig, kinds=KINDS)
-    table = RoutingTable(opened.store, Selection(), defaults=defaults)
+def _cluster(kubeconfig: Path | None, selection: Selection, defaults: Defaults) -> tuple[RoutingTable, list[Problem]]:
+    opened = open_source(None, kubeconfig, kinds=kinds_of(selection, defaults), dispensable=DISPENSABLE)
+    table = RoutingTable(opened.store, selection, defaults=defaults)
     try:
         asyncio.run(read_once(opened, table, SYNC_SECONDS))
     except TimeoutError:

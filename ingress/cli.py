@@ -8,23 +8,23 @@ from typing import Any, TypeVar, cast
 import click
 
 from ingress import control
-from ingress.compat_flags import NOTES, CompatCommand, Watching, nginx_flags, take_watching
+from ingress.compat_flags import NOTES, CompatCommand, Watching, nginx_flags, place_flags, take_place, take_watching
 from ingress.duties import admission_webhook, telling, webhook_flags
-from ingress.listeners import Address, BadAddress, read_listening, read_range
+from ingress.listeners import Address, read_listening, read_range
 from ingress.names import AGAIN_SECONDS
 from ingress.observe.requests import SHAPE_FLAGS
-from ingress.publish import read_service
 from ingress.publish_flags import publisher_of, publishing, publishing_nodes
 from ingress.replicas import LEASE_NAME, FolderReplicas, LeaseReplicas
-from ingress.routes.classes import NGINX_CONTROLLER, OWN_CLASS, OWN_CONTROLLER, STANDALONE, Selection
-from ingress.routes.compile import KINDS
+from ingress.routes.classes import OWN_CLASS, STANDALONE, Selection
+from ingress.routes.compile import DISPENSABLE
 from ingress.routes.flags import objects_of
 from ingress.routes.model import Defaults
 from ingress.start import WORKERS_MAX, FlagSource, Listening, start
-from ingress.targets import allow_filters, read_endpoints, read_passthrough, read_route
+from ingress.targets import read_endpoints, read_passthrough, read_route
 from ingress.tuning import take_tuning, tuning_flags
+from ingress.wanted import class_flags, defaults_flags, kinds_of, reads, take_defaults, take_selection
 from lb.cluster.folder import STATUS_FOLDER
-from lb.cluster.objects import Ingress, IngressClass, Namespace, Object, Service
+from lb.cluster.objects import Object
 from lb.cluster.source import Opened, Source, open_source
 from lb.cluster.status import FolderStatus
 from lb.cluster.store import ObjectStore
@@ -34,23 +34,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_HTTP = Address("", 8080)
 
 
-def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
-    """A callback that reads a flag's text; what is wrong with it becomes a usage error that names the flag."""
-
-    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-        try:
-            if isinstance(value, tuple):
-                return tuple(map(read, value))
-            return None if value is None else read(value)
-        except BadAddress as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-
-    return callback
-
-
 def _checks(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """The same, but the text is kept: it is read again on reload."""
-    callback = _reads(read)
+    callback = reads(read)
 
     def checked(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         callback(ctx, param, value)
@@ -59,7 +45,7 @@ def _checks(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parame
     return checked
 
 
-_ADDRESS = _reads(read_listening)
+_ADDRESS = reads(read_listening)
 
 
 def _listening(drain_delay: float) -> Callable[[F], F]:
@@ -91,11 +77,11 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option("--control", type=click.Path(path_type=Path), metavar="FILE", help=_CONTROL),
         click.option("--proxy-protocol", is_flag=True, help=_PROXY_PROTOCOL),
         click.option(
-            "--trusted-proxies", callback=_reads(read_range), multiple=True, metavar="CIDR", help=_TRUSTED_PROXIES
+            "--trusted-proxies", callback=reads(read_range), multiple=True, metavar="CIDR", help=_TRUSTED_PROXIES
         ),
         click.option(
             "--passthrough",
-            callback=_reads(read_passthrough),
+            callback=reads(read_passthrough),
             multiple=True,
             metavar="NAME=ADDR[,ADDR...]",
             help=_PASSTHROUGH,
@@ -104,27 +90,8 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
         click.option("--compute-full-forwarded-for", is_flag=True, help=_FULL_FORWARDED_FOR),
         click.option("--enable-real-ip", is_flag=True, help=_REAL_IP),
         click.option("--forwarded", is_flag=True, help=_FORWARDED),
-        click.option("--configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_CONFIG_MAP),
-        click.option(
-            "--default-backend-service",
-            callback=_reads(read_service),
-            metavar="NAMESPACE/NAME",
-            help=_DEFAULT_BACKEND,
-        ),
-        click.option(
-            "--default-ssl-certificate",
-            callback=_reads(read_service),
-            metavar="NAMESPACE/NAME",
-            help="Show the certificate of this Secret where no other fits.  [default: self-signed]",
-        ),
-        click.option(
-            "--tcp-services-configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_TCP_SERVICES
-        ),
-        click.option(
-            "--udp-services-configmap", callback=_reads(read_service), metavar="NAMESPACE/NAME", help=_UDP_SERVICES
-        ),
+        defaults_flags,
         click.option("--health-check-path", default="", metavar="PATH", help=_HEALTH_PATH),
-        allow_filters,
         click.option("-v", "--verbose", is_flag=True, help="Log more."),
     )
 
@@ -136,10 +103,6 @@ def _listening(drain_delay: float) -> Callable[[F], F]:
     return decorate
 
 
-_CONFIG_MAP = "Read settings from this ConfigMap, by the keys of ingress-nginx, and follow it."
-_DEFAULT_BACKEND = "Requests that no rule takes go to this Service's first port."
-_TCP_SERVICES = 'Hand connections to Services by this ConfigMap: port -> "namespace/service:port[:PROXY[:PROXY]]".'
-_UDP_SERVICES = 'Hand datagrams to Services by this ConfigMap: port -> "namespace/service:port".'
 _HEALTH_PATH = "Of --admin: answers 200 as long as requests are served, else 500. And of hosts that nobody has: 200."
 _SECONDS = click.FloatRange(0)
 _HTTP = (
@@ -170,20 +133,6 @@ _ELECTION_ID = "The Lease's name: one for each group of replicas that serve the 
 _DRAIN_DELAY = "Go on accepting for so long after that, while /readyz says no, so that load balancers notice first."
 
 
-def _take_defaults(flags: dict[str, Any], **others: Any) -> Defaults:
-    """Takes the flags that name what counts where an Ingress says nothing."""
-    return Defaults(
-        backend=flags.pop("default_backend_service"),
-        config_map=flags.pop("configmap"),
-        certificate=flags.pop("default_ssl_certificate"),
-        tcp_services=flags.pop("tcp_services_configmap"),
-        udp_services=flags.pop("udp_services_configmap"),
-        health_path=flags["health_check_path"],
-        extensions=flags.pop("allow_filters"),
-        **others,
-    )
-
-
 def _check_listening(listening: dict[str, Any]) -> None:
     """Flags that need another one: those that believe somebody must be told whom."""
     if listening["passthrough"] and not listening["https"]:
@@ -212,6 +161,7 @@ def _check_listening(listening: dict[str, Any]) -> None:
     help="Send requests for this host, at and below this path, here. Repeatable; HOST may be empty or *.example.com.",
 )
 @tuning_flags
+@place_flags
 @publishing
 @_listening(drain_delay=0.0)
 def serve(
@@ -257,28 +207,15 @@ def serve(
     for found in objects_of_flags():
         opened.store.put(found)
     tuning = take_tuning(listening)
-    defaults = _take_defaults(listening)
-    listens = Listening(from_=from_, tuning=tuning, defaults=defaults, **listening)
+    here, notes = take_place(listening)
+    defaults = take_defaults(listening, health_path=listening["health_check_path"], here=here)
+    listens = Listening(from_=from_, tuning=tuning, defaults=defaults, notes=notes, **listening)
     start(opened.store, opened.source, STANDALONE, listens, publisher=publisher, objects_of_flags=objects_of_flags)
 
 
 @click.command(cls=CompatCommand, short_help="The same proxy as an Ingress controller.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), metavar="FILE", help="Default: in-cluster.")
-@click.option(
-    "--controller-class",
-    multiple=True,
-    default=(OWN_CONTROLLER, NGINX_CONTROLLER),
-    show_default=True,
-    help="Serve Ingresses whose IngressClass has this spec.controller. Repeatable.",
-)
-@click.option(
-    "--ingress-class",
-    multiple=True,
-    default=("nginx", "causeway"),
-    show_default=True,
-    help="Serve Ingresses whose annotation kubernetes.io/ingress.class has this value. Repeatable.",
-)
-@click.option("--watch-ingress-without-class", is_flag=True, help="Serve Ingresses that name no class as well.")
+@class_flags
 @publishing
 @publishing_nodes
 @click.option(
@@ -293,6 +230,7 @@ def serve(
 @click.option("--election-id", metavar="NAME", default=LEASE_NAME, show_default=True, help=_ELECTION_ID)
 @webhook_flags
 @nginx_flags
+@place_flags
 @_listening(drain_delay=3.0)
 def ingress(
     *,
@@ -300,9 +238,6 @@ def ingress(
     kubeconfig: Path | None,
     lease_namespace: str,
     election_id: str,
-    controller_class: tuple[str, ...],
-    ingress_class: tuple[str, ...],
-    watch_ingress_without_class: bool,
     **listening: Any,
 ) -> None:
     """Ingress controller: the proxy of `causeway serve` with the API server as its source.
@@ -314,16 +249,19 @@ def ingress(
     watching = take_watching(listening)
     webhook = [] if withdraw else admission_webhook(listening)
     _check_listening(listening)
-    defaults = _take_defaults(listening, **watching.defaults)
-    selection = Selection(
-        controllers=controller_class,
-        annotation_classes=ingress_class,
-        classless=watch_ingress_without_class,
-        **watching.selection,
-    )
+    here, notes = take_place(listening)
+    health_path = listening["health_check_path"]
+    defaults = take_defaults(listening, health_path=health_path, here=here, **watching.defaults)
+    selection = take_selection(listening, watching, base=Selection())
     try:
-        kinds = _kinds(selection, withdraw=withdraw)
-        opened = open_source(None, kubeconfig, kinds=kinds, namespaces=_namespaces(watching, defaults))
+        opened = open_source(
+            None,
+            kubeconfig,
+            kinds=kinds_of(selection, defaults, withdraw=withdraw),
+            only_node=defaults.here.node,
+            namespaces=_namespaces(watching, defaults, listening["publish_service"]),
+            dispensable=DISPENSABLE,
+        )
     except click.UsageError:
         if kubeconfig is not None:
             raise
@@ -338,22 +276,24 @@ def ingress(
         take_back(opened, selection, publisher, replicas)
         return
     duties = [telling(opened), *webhook]
-    notes = click.get_current_context().meta[NOTES]
+    notes += click.get_current_context().meta[NOTES]
     # Whatever port a pod listens on, clients ask a Service for 443; so says ingress-nginx.
     listens = Listening(defaults=defaults, notes=notes, https_told=443, **listening)
     start(opened.store, opened.source, selection, listens, publisher=publisher, duties=duties)
 
 
-def _kinds(selection: Selection, *, withdraw: bool) -> tuple[type[Object], ...]:
-    kinds = (Ingress, IngressClass, Service) if withdraw else KINDS
-    return (*kinds, Namespace) if selection.namespace_labels else kinds
-
-
-def _namespaces(watching: Watching, defaults: Defaults) -> tuple[str, ...]:
+def _namespaces(watching: Watching, defaults: Defaults, published: tuple[str, str] | None) -> tuple[str, ...]:
     """What to read of the API server: of one namespace, and of those where the operator's own objects are; () all."""
     if not watching.namespace:
         return ()
-    named = (defaults.backend, defaults.config_map, defaults.certificate, defaults.tcp_services, defaults.udp_services)
+    named = (
+        defaults.backend,
+        defaults.config_map,
+        defaults.certificate,
+        defaults.tcp_services,
+        defaults.udp_services,
+        published,
+    )
     return tuple(dict.fromkeys([watching.namespace, *(each[0] for each in named if each)]))
 
 

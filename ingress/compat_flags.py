@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from ingress.routes.selectors import read_selector
+from lb.endpoints import NOWHERE, Here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,6 +27,7 @@ _SWITCHES = frozenset(
         "disable-catch-all",
         "disable-svc-external-name",
         "report-node-internal-ip-address",
+        "enable-topology-aware-routing",
     }
 )
 """Ours as well, given alone; there "=true" and "=false" may follow."""
@@ -40,7 +42,6 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-_LATER = "it is not served here"
 _NO_USE = "it has no meaning here"
 _ACCEPTED: dict[str, str] = {
     **dict.fromkeys(("apiserver-host", "certificate-authority"), "give --kubeconfig FILE, or run in a pod"),
@@ -80,7 +81,6 @@ _ACCEPTED: dict[str, str] = {
 """Flags with a value that changes nothing."""
 _ACCEPTED_ALONE: dict[str, str] = {
     "disable-leader-election": "the Lease decides only who writes statuses",
-    "enable-topology-aware-routing": "endpoints of all zones are used",
     "disable-sync-events": "there are no such events",
     **dict.fromkeys(("enable-metrics", "metrics-per-undefined-host"), "see /metrics of --admin"),
     **dict.fromkeys(
@@ -245,6 +245,28 @@ def take_watching(flags: dict[str, Any]) -> Watching:
         "prefix": f"{prefix.rstrip('/')}/" if prefix else "",
     }
     return Watching(selection, defaults, namespace)
+
+
+TOPOLOGY = "--enable-topology-aware-routing"
+_HINTS = "Ask the endpoints alone that the hints of slices point our zone or node to."
+_NO_PLACE = f"{TOPOLOGY} has no effect: give --zone, or --node (in a pod, NODE_NAME from spec.nodeName)"
+
+
+def place_flags(command: F) -> F:
+    """Where the controller is, for endpoints near to it; `take_place` reads them."""
+    node = click.option(
+        "--node", metavar="NAME", default="", envvar="NODE_NAME", show_envvar=True, help="The node we run on."
+    )
+    zone = click.option("--zone", metavar="NAME", default="", help="The zone we run in.  [default: that of --node]")
+    return click.option(TOPOLOGY, is_flag=True, help=_HINTS)(node(zone(command)))
+
+
+def take_place(flags: dict[str, Any]) -> tuple[Here, tuple[str, ...]]:
+    """Takes the flags of `place_flags` out of `flags`. NOWHERE: hints are not followed. And what is to be told."""
+    here = Here(flags.pop("node"), flags.pop("zone"))
+    if not flags.pop("enable_topology_aware_routing"):
+        return NOWHERE, ()
+    return here, () if any(here) else (_NO_PLACE,)
 
 
 class CompatCommand(click.Command):

@@ -6,22 +6,12 @@ from typing import Any, TypeVar
 
 import click
 
-from ingress.listeners import BadAddress
 from ingress.publish import StatusPublisher, read_published, read_service
 from ingress.replicas import Replicas
+from ingress.wanted import reads
 from lb.cluster.source import Opened
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _reads(read: Callable[[str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-        try:
-            return None if value is None else read(value)
-        except BadAddress as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-
-    return callback
 
 
 def publishing(command: F) -> F:
@@ -29,13 +19,13 @@ def publishing(command: F) -> F:
     options = (
         click.option(
             "--publish-service",
-            callback=_reads(read_service),
+            callback=reads(read_service),
             metavar="NAMESPACE/NAME",
             help="Write this Service's addresses into the status of the Ingresses served, and follow them.",
         ),
         click.option(
             "--publish-status-address",
-            callback=_reads(read_published),
+            callback=reads(read_published),
             metavar="ADDR[,ADDR...]",
             help="Write these addresses or names into the status of the Ingresses served.",
         ),

@@ -3,14 +3,14 @@
 import msgspec
 
 from ingress.filters.api import Elsewhere, Filter, Request, Response, Tools
-from ingress.filters.variables import Template, for_field
+from ingress.filters.replacement import Replacement
 
 
 class CookiesSpecification(msgspec.Struct, frozen=True):
     domain: tuple[str, str] | None = None
-    """A Domain, and what takes its place; both with variables."""
+    """A Domain, or a pattern, and what takes its place: see Replacement."""
     path: tuple[str, str] | None = None
-    """The beginning of a Path, and what takes its place; both with variables."""
+    """The beginning of a Path, or a pattern, and what takes its place."""
 
 
 class Cookies(Filter[CookiesSpecification]):
@@ -21,8 +21,11 @@ class Cookies(Filter[CookiesSpecification]):
 
     def __init__(self, specification: CookiesSpecification, tools: Tools) -> None:
         super().__init__(specification, tools)
-        self._domain = _parsed(specification.domain)
-        self._path = _parsed(specification.path)
+        self._new: dict[str, Replacement] = {}
+        if specification.domain is not None:
+            self._new["domain"] = Replacement(*specification.domain, domain=True)
+        if specification.path is not None:
+            self._new["path"] = Replacement(*specification.path)
 
     def response(self, request: Request, response: Response) -> Elsewhere | None:
         before = response.all("set-cookie")
@@ -39,17 +42,8 @@ class Cookies(Filter[CookiesSpecification]):
         parts = cookie.split(";")
         for number, part in enumerate(parts[1:], 1):
             name, equals, value = part.partition("=")
-            attribute, value = name.strip().lower(), value.strip()
-            if attribute == "domain" and self._domain is not None:
-                wanted, new = (each.render(request, for_field) for each in self._domain)
-                if value.lower().removeprefix(".") == wanted.lower().removeprefix("."):
-                    parts[number] = name + equals + new
-            elif attribute == "path" and self._path is not None:
-                begins, new = (each.render(request, for_field) for each in self._path)
-                if value.startswith(begins):
-                    parts[number] = name + equals + new + value[len(begins) :]
+            replacement = self._new.get(name.strip().lower())
+            new = replacement.of(request, value.strip()) if replacement is not None else None
+            if new is not None:
+                parts[number] = name + equals + new
         return ";".join(parts)
-
-
-def _parsed(pair: tuple[str, str] | None) -> tuple[Template, Template] | None:
-    return None if pair is None else (Template.parse(pair[0]), Template.parse(pair[1]))

@@ -4,14 +4,14 @@ import msgspec
 
 from ingress.filters.api import Elsewhere, Filter, Request, Response, Tools
 from ingress.filters.origin import origin_of
-from ingress.filters.variables import Template, for_field
+from ingress.filters.replacement import Replacement
 
 
 class LocationsSpecification(msgspec.Struct, frozen=True):
     begins: str
-    """What a URL must begin with; with variables."""
+    """What a URL must begin with, or a pattern: see Replacement."""
     becomes: str
-    """What takes the place of that; with variables."""
+    """What takes the place of that."""
     relative: bool = False
     """Whether a URL that has become a path stays one."""
     with_port: bool = False
@@ -25,8 +25,7 @@ class Locations(Filter[LocationsSpecification]):
 
     def __init__(self, specification: LocationsSpecification, tools: Tools) -> None:
         super().__init__(specification, tools)
-        self._begins = Template.parse(specification.begins)
-        self._becomes = Template.parse(specification.becomes)
+        self._new = Replacement(specification.begins, specification.becomes)
 
     def response(self, request: Request, response: Response) -> Elsewhere | None:
         if response.own:
@@ -42,10 +41,7 @@ class Locations(Filter[LocationsSpecification]):
         return None
 
     def _changed(self, request: Request, url: str) -> str | None:
-        begins = self._begins.render(request)
-        if not url.startswith(begins):
-            return None
-        url = self._becomes.render(request, for_field) + url[len(begins) :]
-        if url.startswith("/") and not self.specification.relative:
-            return origin_of(request, with_port=self.specification.with_port) + url
-        return url
+        new = self._new.of(request, url)
+        if new is not None and new.startswith("/") and not self.specification.relative:
+            return origin_of(request, with_port=self.specification.with_port) + new
+        return new

@@ -1,6 +1,6 @@
 """Patterns that come from outside: RE2, whose time is linear in the text, so that none can hold up a worker."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import re2
@@ -17,6 +17,8 @@ _ANY_CASE.case_sensitive = False
 class Pattern(Protocol):
     """As re.Pattern."""
 
+    @property
+    def groupindex(self) -> Mapping[str, int]: ...
     def search(self, text: str) -> Any: ...
     def match(self, text: str) -> Any: ...
     def fullmatch(self, text: str) -> Any: ...

@@ -12,7 +12,7 @@ from ingress.routes.pods import slices_of_pods
 from lb.cluster.objects import EndpointSlice, Pod, Service
 from lb.cluster.problems import Problem
 from lb.cluster.store import ObjectStore
-from lb.endpoints import port_endpoints, port_named
+from lb.endpoints import NOWHERE, Here, port_endpoints, port_named
 
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*")
 _LOCAL = re.compile(r"(.*\.)?(localhost|localhost\.localdomain|localhost[46]|ip6-localhost|ip6-loopback)")
@@ -28,6 +28,8 @@ class Around:
     """Pods stand in for slices that nobody writes."""
     external_names: bool = True
     """Services may stand for DNS names."""
+    here: Here = NOWHERE
+    """Our own place, if hints of endpoints are followed."""
 
 
 PLAIN = Variant("")
@@ -73,9 +75,10 @@ def _compile(
         return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice=f"name a {wanted} port")
     if variant.cluster_ip and found.spec.cluster_ip not in ("", "None"):
         return Backend(namespace, service, port, ((found.spec.cluster_ip, named.port),), 1)
-    endpoints = port_endpoints(found, named, slices_for(store, found, around))
+    endpoints = port_endpoints(found, named, slices_for(store, found, around), here=around.here)
     usable = tuple((each.address, each.port) for each in endpoints.cluster)
-    return Backend(namespace, service, port, usable, len(endpoints.all))
+    hinted = 0 < len(usable) < sum(each.ready for each in endpoints.all)
+    return Backend(namespace, service, port, usable, len(endpoints.all), hinted=hinted)
 
 
 def slices_for(store: ObjectStore, service: Service, around: Around) -> list[EndpointSlice]:

@@ -10,6 +10,7 @@ what is different.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace as replaced
 from itertools import chain
 
 from msgspec.structs import replace
@@ -41,6 +42,7 @@ from lb.cluster.objects import (
     IngressClass,
     Key,
     Namespace,
+    Node,
     Object,
     Pod,
     Secret,
@@ -51,8 +53,11 @@ from lb.cluster.store import ObjectStore
 
 KINDS: tuple[type[Object], ...] = (Ingress, IngressClass, Service, EndpointSlice, Secret, ConfigMap)
 """What the tables are made of."""
-FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Namespace, Pod)
-"""And those that matter sometimes: labels of namespaces, and Pods in a folder, where nobody makes slices of them."""
+FOLDER_KINDS: tuple[type[Object], ...] = (*KINDS, Namespace, Node, Pod)
+"""And those that matter sometimes: labels of namespaces, the zone of our own node, and Pods in a folder, where nobody
+makes slices of them."""
+DISPENSABLE: tuple[type[Object], ...] = (IngressClass, Node)
+"""Those outside namespaces, which a Role cannot grant. Without classes, annotations say whose an Ingress is."""
 
 
 class RoutingTable(Tables):
@@ -118,6 +123,7 @@ class _Update:
         table._variants.clear()  # filled again by what there is now
         self.tls_hosts = dict.fromkeys([*table._by_tls_host, EVERY_HOST])
         self.backends = dict.fromkeys(table.backends)
+        self._zone()
 
     def _stored_ingresses(self) -> list[Owner]:
         return [(key.namespace, key.name) for key in self.table.store.keys(Ingress.KIND)]
@@ -146,6 +152,8 @@ class _Update:
             for service, backends in self.table._backends_of.items():
                 if service[0] == key.namespace and not self.table.store.slices_of(*service):
                     self.backends.update(dict.fromkeys(backends))
+        elif key == Key(Node.KIND, "", self.table.defaults.here.node):
+            self._zone()
         elif key.kind == Secret.KIND:
             self._secret(key)
 
@@ -193,6 +201,14 @@ class _Update:
             before = [host for host in table.hosts if host.startswith(kind)]
             for host in dict.fromkeys([*before, *streams.tables]):
                 self._take(host, Compiled(streams.tables.get(host), [], streams.variants))
+
+    def _zone(self) -> None:
+        """Of our own node. In another one every Service may have other endpoints."""
+        here, problems = self.table.place()
+        self._problems("zone", problems)
+        if here != self.table.around.here:
+            self.table.around = replaced(self.table.around, here=here)
+            self.backends.update(dict.fromkeys(self.table.backends))
 
     # -- one Ingress
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from lb.cluster.problems import Problem
+from lb.endpoints import NOWHERE, Here
 
 Endpoint = tuple[str, int]
 """Address and port of one pod."""
@@ -115,6 +116,8 @@ class Defaults(msgspec.Struct, frozen=True):
     udp_services: tuple[str, str] | None = None
     health_path: str = ""
     """Answered with 200 for hosts that nobody has. "": it is a path like all."""
+    here: Here = NOWHERE
+    """Where we run, if hints of endpoints are followed. A node without a zone: that of its Node object."""
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -164,6 +167,8 @@ class Backend(msgspec.Struct, frozen=True):
     external: str = ""
     """The DNS name that an ExternalName Service stands for."""
     variant: Variant | None = None
+    hinted: bool = False
+    """Other ready endpoints are left to proxies elsewhere, as the slices' hints have it."""
 
     @property
     def key(self) -> str:
@@ -179,6 +184,8 @@ class Backend(msgspec.Struct, frozen=True):
             return (
                 f"{len(self.endpoints)} addresses of {self.external}" if self.total else f"{self.external} is looked up"
             )
+        if self.hinted:
+            return f"{len(self.endpoints)} of {self.total} endpoints, those that are meant for our zone or node"
         if self.total:
             return f"{len(self.endpoints)} of {self.total} endpoints ready"
         return f"no EndpointSlice labelled kubernetes.io/service-name={self.service} has an endpoint for it"

@@ -13,9 +13,10 @@ from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTab
 from ingress.routes.rules import Claims
 from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
-from lb.cluster.objects import ConfigMap, Ingress, IngressClass, Key, Namespace, Secret, Service
-from lb.cluster.problems import Problems
+from lb.cluster.objects import ConfigMap, Ingress, IngressClass, Key, Namespace, Node, Secret, Service
+from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
+from lb.endpoints import ZONE_LABEL, Here
 
 NO_DEFAULTS = Defaults()
 
@@ -40,7 +41,10 @@ class Tables:
         """names: what is known of the names of ExternalName Services; whoever changes it marks their Services."""
         self.store = store
         self.around = Around(
-            {} if names is None else names, pods=selection.standalone, external_names=defaults.external_names
+            {} if names is None else names,
+            pods=selection.standalone,
+            external_names=defaults.external_names,
+            here=defaults.here,
         )
         self.selection = selection
         self.defaults = defaults
@@ -111,6 +115,19 @@ class Tables:
 
     def _class(self, name: str) -> IngressClass | None:
         return self.store.get(IngressClass, "", name)
+
+    def place(self) -> tuple[Here, list[Problem]]:
+        """Where we are, if hints of endpoints are followed: the node that flags name, and its zone."""
+        here = self.defaults.here
+        if not here.node or here.zone:
+            return here, []
+        node = self.store.get(Node, "", here.node)
+        zone = node.labels.get(ZONE_LABEL, "") if node else ""
+        if zone:
+            return Here(here.node, zone), []
+        reason = "it has no zone" if node else "it does not exist, or cannot be read"
+        advice = f"label it {ZONE_LABEL}, or give --zone; until then endpoints of all zones are used"
+        return here, [Problem(f"Node {here.node}", "metadata.labels", reason, advice)]
 
     def neighbours(self, claims: Claims) -> set[Owner]:
         """The Ingresses that claim a name which these claims speak of."""

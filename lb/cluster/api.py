@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from lb.cluster import secrets
 from lb.cluster.connection import JSON, NAMES, NAMES_OF_ALL, ApiFailed, Connection, path_of
-from lb.cluster.objects import ConfigMap, Key, Object, Pod, Secret
+from lb.cluster.objects import ConfigMap, Key, Node, Object, Pod, Secret
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page
@@ -87,8 +87,9 @@ class _Gone(Exception):
 class ApiServer:
     """Keeps a store equal to some kinds of objects of an API server.
 
-    `synced` is set once every kind has been listed; for Secrets see `read_wanted`. `problems` holds objects that cannot
-    be decoded, kinds that must not be read (RBAC), and an API server that does not answer.
+    `synced` is set once every kind has been listed, or is refused and dispensable; for Secrets see `read_wanted`.
+    `problems` holds objects that cannot be decoded, kinds that must not be read (RBAC), and an API server that does not
+    answer.
     """
 
     def __init__(
@@ -98,9 +99,15 @@ class ApiServer:
         kinds: Sequence[type[Object]],
         *,
         pods_of_node: str | None = None,
+        only_node: str = "",
         namespaces: Sequence[str] = (),
+        dispensable: Sequence[type[Object]] = (),
         timing: ApiTiming | None = None,
     ) -> None:
+        """pods_of_node: of Pods, those on this node. only_node: of Nodes, this one alone.
+
+        dispensable: kinds that nobody waits for if we must not read them.
+        """
         self.synced = asyncio.Event()
         self.problems = Problems()
         self._connection = connection
@@ -109,6 +116,8 @@ class ApiServer:
             _Scope(cls, each) for cls in kinds for each in (namespaces if namespaces and cls.NAMESPACED else ("",))
         )
         self._pods_of_node = pods_of_node
+        self._only_node = only_node
+        self._dispensable = frozenset(dispensable)
         self._timing = timing or ApiTiming()
         self._unlisted = {scope for scope in self._scopes if not scope.names_only}
         self._unanswered: set[_Scope] = set()
@@ -186,12 +195,15 @@ class ApiServer:
             query["continue"] = page.more
         self._replace(scope, found)
         self._answered(scope)
-        self._unlisted.discard(scope)
         log.debug("%s: %d objects listed at version %s", scope.kind, len(found), page.version)
+        self._listed(scope)
+        return page.version
+
+    def _listed(self, scope: _Scope) -> None:
+        self._unlisted.discard(scope)
         if not self._unlisted and not self.synced.is_set():
             log.info("all objects have been listed")
             self.synced.set()
-        return page.version
 
     def _replace(self, scope: _Scope, found: Sequence[Object | Bad]) -> None:
         there = {each.key for each in found}
@@ -271,6 +283,8 @@ class ApiServer:
     def _selector(self, scope: _Scope) -> dict[str, str]:
         if scope.cls is Pod and self._pods_of_node is not None:
             return {"fieldSelector": f"spec.nodeName={self._pods_of_node}"}
+        if scope.cls is Node and self._only_node:
+            return {"fieldSelector": f"metadata.name={self._only_node}"}
         if scope.cls is Secret:
             return {"fieldSelector": secrets.SELECTOR}
         if scope.cls is ConfigMap:
@@ -302,6 +316,9 @@ class ApiServer:
             advice = "renew our credentials: the token or certificate is not accepted"
         elif isinstance(error, ApiFailed) and error.status == 403:
             advice = f"bind our account to a ClusterRole that may list and watch {plural}"
+            if scope.cls in self._dispensable:
+                advice += "; everything else works without it"
+                self._listed(scope)
         self._complain(("kind", *scope), Problem("API server", plural, str(error), advice))
 
     def _complain(self, origin: object, problem: Problem) -> None:

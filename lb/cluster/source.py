@@ -72,13 +72,17 @@ def open_source(
     *,
     kinds: Sequence[type[Object]] = tuple(KINDS.values()),
     pods_of_node: str | None = None,
+    only_node: str = "",
     namespaces: Sequence[str] = (),
+    dispensable: Sequence[type[Object]] = (),
 ) -> Opened:
     """Open what the flags name; nothing is read or connected to before `source.run()`.
 
     kinds: what to list and watch at an API server; a folder gives whatever is in it.
     pods_of_node: with an API server, only Pods on this node.
+    only_node: with an API server, only this Node.
     namespaces: with an API server, only what is in these; () for all.
+    dispensable: with an API server, kinds that nobody waits for if we must not read them.
     Raises click.UsageError (exit 2) for wrong flags, click.ClickException (exit 1) for what cannot be read.
     """
     if manifests is not None and kubeconfig is not None:
@@ -91,17 +95,14 @@ def open_source(
         except FolderUnreadable as error:
             raise click.UsageError(f"-f {error}") from None
         return Opened(store, folder, FolderStatus(manifests))
-    return _open_api(store, kubeconfig, kinds, pods_of_node, namespaces=namespaces)
+    how = {"pods_of_node": pods_of_node, "only_node": only_node, "namespaces": namespaces, "dispensable": dispensable}
+    return _open_api(store, kubeconfig, kinds, how)
 
 
 def _open_api(
-    store: ObjectStore,
-    kubeconfig: Path | None,
-    kinds: Sequence[type[Object]],
-    pods_of_node: str | None,
-    *,
-    namespaces: Sequence[str],
+    store: ObjectStore, kubeconfig: Path | None, kinds: Sequence[type[Object]], how: dict[str, Any]
 ) -> Opened:
+    """how: further arguments of ApiServer."""
     # Importing the Kubernetes client takes 0.4 s: only who uses it pays.
     from lb.cluster.api import ApiServer
     from lb.cluster.connection import BadCredentials, Connection, from_kubeconfig, in_cluster
@@ -116,5 +117,5 @@ def _open_api(
             f"no source of objects: {error}. Give -f DIR (a folder of manifests) or --kubeconfig FILE, "
             "or run in a pod with a service account"
         ) from None
-    source = ApiServer(connection, store, kinds, pods_of_node=pods_of_node, namespaces=namespaces)
+    source = ApiServer(connection, store, kinds, **how)
     return Opened(store, source, ApiStatus(connection), connection)

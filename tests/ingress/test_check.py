@@ -79,3 +79,15 @@ def test_the_config_map_is_checked(tmp_path: Path) -> None:
     assert "ConfigMap ops/controller: data[keep-alvie]: it is not known here" in done.stdout
     assert run("-f", str(tmp_path)).returncode == 0
     assert "NAMESPACE/NAME" in run("-f", str(tmp_path), "--configmap", "x").stderr
+
+
+def test_flags_of_the_controller_decide_here_too(tmp_path: Path) -> None:
+    annotations = {"causeway.dev/filters": "stamp", "own.example/enable-cors": "maybe"}
+    Folder(tmp_path).write("web", [ingress("web", default="none", annotations=annotations)])
+    done = run("-f", str(tmp_path), "--annotations-prefix", "own.example", "--disable-svc-external-name")
+    assert "metadata.annotations[own.example/enable-cors]" in done.stdout
+    assert "metadata.annotations[causeway.dev/filters]" in done.stdout
+    assert "disable-catch-all" not in done.stdout
+    done = run("-f", str(tmp_path), "--disable-catch-all", "--output", "json")
+    assert "--disable-catch-all" in json.loads(done.stdout)["ingresses"][0]["reason"]
+    assert "--allow-filters" in run("-f", str(tmp_path), "--allow-filters", "nothing").stderr

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from ingress.filters.cookies import CookiesSpecification
 from ingress.filters.headers import HeadersSpecification
+from ingress.filters.replacement import Replacement
 from ingress.filters.uncompressed import UncompressedSpecification
 from ingress.filters.variables import Template
 from ingress.routes.annotations.reader import Reader
@@ -41,8 +42,6 @@ CONFIG = frozenset(
 )
 
 DIFFERS = {
-    "proxy-cookie-domain": "a pattern (~) is refused",
-    "proxy-cookie-path": "a pattern (~) is refused",
     "connection-proxy-header": "only keep-alive can be said; upgrades go through all the same",
 }
 
@@ -191,9 +190,9 @@ def _pair(reader: Reader, name: str) -> tuple[str, str] | None:
         return None
     parts = text.split()
     try:
-        if len(parts) != 2 or parts[0].startswith("~"):
+        if len(parts) != 2:
             raise ValueError(f'"{text}" is not two texts')
-        Template.parse(parts[0]), Template.parse(parts[1])
+        Replacement(parts[0], parts[1], domain=name == "proxy-cookie-domain")
     except ValueError as error:
         reader.wrong(name, str(error), 'write what is there and what takes its place, "localhost example.org"')
         return None

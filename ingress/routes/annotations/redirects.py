@@ -3,6 +3,7 @@
 from ingress.filters.https import HttpsSpecification
 from ingress.filters.locations import LocationsSpecification
 from ingress.filters.redirect import AppRootSpecification, RedirectSpecification
+from ingress.filters.replacement import Replacement
 from ingress.filters.variables import Template
 from ingress.routes.annotations.reader import Reader
 from ingress.routes.annotations.wishes import Risk, Wishes
@@ -113,7 +114,7 @@ def _locations(reader: Reader, wishes: Wishes) -> None:
     if begins in _NOWHERE or becomes in _NOWHERE:
         return
     try:
-        Template.parse(begins), Template.parse(becomes)
+        Replacement(begins, becomes)
     except ValueError as error:
         name = "proxy-redirect-from" if reader.has("proxy-redirect-from") else "proxy-redirect-to"
         reader.wrong(name, str(error), "Location stays as endpoints write it")

@@ -12,6 +12,11 @@ site = fixture_of(
     annotated("vhost-of.example", {"upstream-vhost": "in.$host"}),
     annotated("connection.example", {"connection-proxy-header": "keep-alive"}),
     annotated("cookies.example", {"proxy-cookie-domain": "localhost example.org", "proxy-cookie-path": "/one/ /"}),
+    annotated(
+        "patterns.example",
+        {"proxy-cookie-domain": r"~\.(?P<last>[-a-z]+\.[a-z]+)$ $last", "proxy-cookie-path": "~*^/ONE/([a-z]+) /$1"},
+    ),
+    annotated("look.example", {"proxy-cookie-path": "~(?!/) /x"}),
     annotated("custom.example", {"custom-headers": "shop/own"}),
     annotated("missing.example", {"custom-headers": "shop/none"}),
     config_map("shop", "own", {"X-Custom": "42"}),
@@ -54,6 +59,22 @@ async def test_189_cookies_of_endpoints(site: Site) -> None:
     answer = await site.get("cookies.example", fields=fields)
     found = [value for name, value in answer.lines if name == "set-cookie"]
     assert found == ["a=1; Domain=example.org; Path=/two", "b=2; Path=/x"]
+
+
+async def test_189_cookies_by_patterns(site: Site) -> None:
+    fields = [
+        ("tell-set-cookie", "a=1; Domain=pod.shop.test; Path=/one/two/three"),
+        ("tell-set-cookie", "b=2; Path=/x"),
+    ]
+    answer = await site.get("patterns.example", fields=fields)
+    found = [value for name, value in answer.lines if name == "set-cookie"]
+    assert found == ["a=1; Domain=shop.test; Path=/two", "b=2; Path=/x"]
+
+
+async def test_189_what_is_no_pattern_of_re2_is_reported(site: Site) -> None:
+    answer = await site.get("look.example", fields=[("tell-set-cookie", "a=1; Path=/one")])
+    assert answer.fields["set-cookie"] == "a=1; Path=/one"
+    assert '"(?!/)" is not a pattern of RE2' in site.served.log
 
 
 async def test_221_nobody_is_told_what_has_answered(site: Site) -> None:

@@ -30,6 +30,11 @@ def test_fields_with_variables() -> None:
         (None, ("/one/", "/"), "path=/one/", None),
         (("x", "$host"), ("/", "/in/"), "k=v;Domain=x;Path=/", "k=v;Domain=shop.example.com;Path=/in/"),
         (("x", "y"), ("/", "/in/"), "k=v; Secure", None),
+        (("~\\.(shop\\.[a-z]+)$", "$1"), None, "k=v; Domain=a.SHOP.test", "k=v; Domain=SHOP.test"),
+        (("~x", "y"), None, "k=v; Domain=a.shop.test", None),
+        (None, ("~^/(?P<area>[^/]+)/one", "/${area}-$2$host/"), "k=v; Path=/a/one/z", "k=v; Path=/a-shop.example.com/"),
+        (None, ("~^/A", "/b"), "k=v; Path=/a", None),
+        (None, ("~*^/A", "/b"), "k=v; Path=/a", "k=v; Path=/b"),
     ],
 )
 def test_cookies(domain: tuple[str, str] | None, path: tuple[str, str] | None, before: str, after: str | None) -> None:

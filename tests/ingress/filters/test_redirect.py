@@ -100,6 +100,9 @@ def test_a_slash_is_added_before_the_query() -> None:
         ("http://a/", "http://b/", "http://a/x", "http://b/x"),
         ("http://a/", "http://b/", "http://ab/x", None),
         ("http://a/", "/in/", "http://a/x", "http://shop.example.com/in/x"),
+        ("~^http://a(:[0-9]+)?/(.*)$", "https://b/$2?$1", "http://a:8/x", "https://b/x?:8"),
+        ("~^http://A/", "/x", "http://a/x", None),
+        ("~*^http://A/", "/in", "http://a/x", "http://shop.example.com/in"),
         ("http://$host/", "https://$host:8/", "http://shop.example.com/x", "https://shop.example.com:8/x"),
     ],
 )

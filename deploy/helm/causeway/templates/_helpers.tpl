@@ -93,6 +93,9 @@ yes
 {{- if $c.ingressClassByName }}
 - --ingress-class-by-name
 {{- end }}
+{{- if $c.enableTopologyAwareRouting }}
+- --enable-topology-aware-routing
+{{- end }}
 {{- if $c.scope.enabled }}
 - --watch-namespace={{ $c.scope.namespace | default "$(POD_NAMESPACE)" }}
 {{- else if $c.scope.namespaceSelector }}
@@ -152,6 +155,10 @@ yes
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
+{{- if .Values.controller.enableTopologyAwareRouting }}
+- name: NODE_NAME
+  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- end }}
 {{- with .Values.controller.extraEnvs }}
 {{ toYaml . }}
 {{- end }}

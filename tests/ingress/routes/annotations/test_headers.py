@@ -105,7 +105,9 @@ def test_what_endpoints_see() -> None:
         ({}, {"proxy-cookie-path": "/a/ /"}, CookiesSpecification(path=("/a/", "/")), []),
         ({"proxy-cookie-path": "off"}, {"proxy-cookie-path": "/a/ /"}, None, []),
         ({"proxy-cookie-domain": "a"}, {}, None, ["proxy-cookie-domain"]),
-        ({"proxy-cookie-domain": "~x y"}, {}, None, ["proxy-cookie-domain"]),
+        ({"proxy-cookie-domain": "~x(y) $1"}, {}, CookiesSpecification(domain=("~x(y)", "$1")), []),
+        ({"proxy-cookie-domain": "~*x z"}, {}, None, ["proxy-cookie-domain"]),
+        ({"proxy-cookie-domain": "~x(?=y) z"}, {}, None, ["proxy-cookie-domain"]),
         ({"proxy-cookie-domain": "x $nonsense"}, {}, None, ["proxy-cookie-domain"]),
     ],
 )
