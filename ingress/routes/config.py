@@ -14,6 +14,7 @@ from ingress.routes.config_values import (
     codes,
     flag,
     fraction,
+    head_size,
     log_format,
     names,
     networks,
@@ -55,8 +56,6 @@ _SETTINGS: dict[str, _Key] = {
     "proxy-read-timeout": _Key(_TIMES, "upstream_read_seconds"),
     "proxy-next-upstream-tries": _Key(number(0, 1000)),
     "proxy-next-upstream-timeout": _Key(_ZERO_TIMES, "retry_seconds"),
-    "proxy-stream-timeout": _Key(_TIMES, "passthrough_idle_seconds"),
-    "proxy-buffer-size": _Key(size(256), "response_head_limit_bytes"),
     "upstream-keepalive-connections": _Key(number(0, 1 << 20), "idle_per_endpoint"),
     "upstream-keepalive-timeout": _Key(_TIMES, "upstream_idle_seconds"),
     "upstream-keepalive-requests": _Key(number(1, 1 << 30), "requests_per_connection"),
@@ -67,6 +66,7 @@ _SETTINGS: dict[str, _Key] = {
     "enable-real-ip": _Key(flag, "enable_real_ip"),
     "forwarded-for-header": _Key(text(r"[-A-Za-z0-9_]{1,64}"), "forwarded_for_header"),
     "proxy-real-ip-cidr": _Key(networks, "trusted_proxies"),
+    "proxy-stream-timeout": _Key(_TIMES, "passthrough_idle_seconds"),
     "proxy-protocol-header-timeout": _Key(_TIMES, "proxy_header_seconds"),
     "ssl-protocols": _Key(protocols, "tls_protocols"),
     "ssl-ciphers": _Key(text(r"[-+!:@=A-Za-z0-9_]+"), "tls_ciphers"),
@@ -112,6 +112,7 @@ _BEHIND: dict[str, _Key] = {
         text("(?i)HTTP|HTTPS|AUTO_HTTP|GRPC|GRPCS|FCGI"): "backend-protocol",
         choice("on", "off"): "proxy-buffering proxy-request-buffering",
         size(): "proxy-body-size limit-rate limit-rate-after",
+        head_size: "proxy-buffer-size",
         codes: "custom-http-errors",
         networks: "whitelist-source-range denylist-source-range block-cidrs",
         words(): """no-auth-locations no-tls-redirect-locations hide-headers global-allowed-response-headers
@@ -163,17 +164,45 @@ _NEEDLESS = frozenset(
     proxy-headers-hash-max-size proxy-headers-hash-bucket-size lua-shared-dicts nginx-status-ipv4-whitelist
     nginx-status-ipv6-whitelist max-worker-connections max-worker-open-files enable-multi-accept reuse-port
     worker-cpu-affinity http2-max-field-size http2-max-header-size http2-max-requests http2-max-concurrent-streams
-    use-http2 ssl-ecdh-curve ssl-dh-param ssl-early-data ssl-session-cache ssl-session-cache-size ssl-buffer-size
+    use-http2 ssl-ecdh-curve ssl-dh-param ssl-early-data ssl-session-cache-size ssl-buffer-size
     proxy-buffers-number proxy-busy-buffers-size proxy-headers-hash proxy-stream-responses
-    proxy-stream-next-upstream proxy-stream-next-upstream-timeout proxy-stream-next-upstream-tries
-    proxy-max-temp-file-size proxy-http-version keep-alive-requests error-log-level error-log-path log-format-stream
+    proxy-max-temp-file-size proxy-http-version error-log-level error-log-path log-format-stream
     disable-ipv6-dns limit-req-zone-variable enable-aio-write grpc-buffer-size-kb debug-connections
     enable-auth-access-log client-body-in-file-only upstream-http-version ssl-prefer-server-ciphers
     global-auth-cache-key-zone-size syslog-host syslog-port enable-syslog plugins proxy-ssl-location-only
-    allow-snippet-annotations otel-max-queuesize otel-schedule-delay-millis otel-max-export-batch-size
-    ignore-invalid-headers""")
+""")
 )
 """nginx's own housekeeping, and what is always so here: accepted without a word."""
+
+
+class _Fixed(NamedTuple):
+    usual: tuple[str, ...]
+    """Values that ask for what is so anyway."""
+    reason: str
+    advice: str = "leave it out"
+
+
+_STREAM = "a stream tries 3 endpoints until one takes the connection, and none afterwards"
+_BATCHES = "spans are sent each second, at most 512 at once, and 2048 of them wait"
+_FIXED = {
+    "allow-snippet-annotations": _Fixed(
+        ("false",), "text for nginx's configuration has no meaning here, whoever allows it", "say it by annotations"
+    ),
+    "keep-alive-requests": _Fixed(("1000",), "a connection takes as many requests as its client sends"),
+    "ssl-session-cache": _Fixed(
+        ("true",), "sessions are resumed by tickets, and none are kept", "set ssl-session-tickets to false"
+    ),
+    "ignore-invalid-headers": _Fixed(
+        ("true",), "requests with a name that is none are refused", "let clients send names that are valid"
+    ),
+    "proxy-stream-next-upstream": _Fixed(("true",), _STREAM),
+    "proxy-stream-next-upstream-timeout": _Fixed(("600s", "600", "10m"), _STREAM),
+    "proxy-stream-next-upstream-tries": _Fixed(("3",), _STREAM),
+    "otel-max-queuesize": _Fixed(("2048",), _BATCHES),
+    "otel-schedule-delay-millis": _Fixed(("1000",), _BATCHES),
+    "otel-max-export-batch-size": _Fixed(("512",), _BATCHES),
+}
+"""What cannot be said here: another value than the usual one is reported."""
 
 _SNIPPET = "say it by other keys and annotations, or by a filter (ingress/filters)"
 _REFUSED = {
@@ -197,7 +226,7 @@ _REFUSED = {
 }
 
 KEYS: dict[str, _Key] = {**_SETTINGS, **_TAKEN, **_BEHIND}
-KNOWN = frozenset([*KEYS, *_NEEDLESS, *_ELSEWHERE, *_REFUSED])
+KNOWN = frozenset([*KEYS, *_NEEDLESS, *_FIXED, *_ELSEWHERE, *_REFUSED])
 _OFF = ("false", "0", "f")
 EVERYBODY = ("0.0.0.0/0", "::/0")
 
@@ -248,6 +277,9 @@ class _Reading:
             reason, _, advice = _REFUSED[key].partition("; ")
             if value.lower() not in _OFF:
                 self._wrong(key, reason, advice)
+        elif key in _FIXED:
+            if value.lower() not in _FIXED[key].usual:
+                self._wrong(key, f"it has no effect: {_FIXED[key].reason}", _FIXED[key].advice)
         elif key in _ELSEWHERE:
             if value.lower() in _OFF:
                 return

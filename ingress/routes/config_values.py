@@ -8,6 +8,7 @@ from typing import Any
 from ingress.filters.patterns import Listed
 from ingress.filters.variables import Template
 from ingress.routes.annotations.reader import FALSE, TRUE
+from ingress.routes.annotations.upstream import RESPONSE_HEAD_BYTES
 
 _SIZE = re.compile(r"([0-9]{1,15})([kKmMgG]?)")
 _UNIT = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -68,6 +69,14 @@ def size(least: int = 0) -> Callable[[str], int]:
         return read
 
     return parse
+
+
+def head_size(value: str) -> int:
+    """Of a response's head: there is always room for as much as can be asked for."""
+    read = size()(value)
+    if read > RESPONSE_HEAD_BYTES:
+        raise ValueError(f"the head of a response has room for {RESPONSE_HEAD_BYTES >> 10} kB, always")
+    return read
 
 
 def seconds(*, least: float) -> Callable[[str], float]:

@@ -36,6 +36,7 @@ UNDERSCORES = {"underscores": False}
         ({"proxy_read_timeout": "1h30m"}, {"upstream_read_seconds": 5400}),
         ({"proxy_connect_timeout": "500ms"}, {"connect_seconds": 0.5}),
         ({"upstream_keepalive_time": "2h"}, {"upstream_age_seconds": 7200}),
+        ({"proxy_stream_timeout": "10s"}, {"passthrough_idle_seconds": 10}),
         ({"client_body_buffer_size": "16k"}, {"request_buffer_bytes": 16384}),
         ({"large_client_header_buffers": "4 8k"}, {"target_limit_bytes": 8192, "head_limit_bytes": 32768}),
         ({"proxy_next_upstream": "error http_502"}, {"retry_on": ("error", "http_502")}),
@@ -68,6 +69,30 @@ def test_settings_of_the_engines(data: dict[str, str], settings: dict[str, Any])
     found = read(**data)
     assert (found.settings, found.problems) == (settings | UNDERSCORES, ())
     Settings(**found.settings)
+
+
+@pytest.mark.parametrize(
+    ("data", "reported"),
+    [
+        (
+            {"keep_alive_requests": "1000", "allow_snippet_annotations": "False", "proxy_stream_next_upstream": "true"},
+            0,
+        ),
+        ({"keep_alive_requests": "50"}, 1),
+        ({"allow_snippet_annotations": "true"}, 1),
+        ({"ssl_session_cache": "false"}, 1),
+        ({"ignore_invalid_headers": "false"}, 1),
+        ({"proxy_stream_next_upstream_tries": "7", "otel_max_queuesize": "2"}, 2),
+        ({"proxy_buffer_size": "32k"}, 0),
+        ({"proxy_buffer_size": "33k"}, 1),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_said_is_reported_where_it_would_matter(data: dict[str, str], reported: int) -> None:
+    found = read(**data)
+    assert len(found.problems) == reported
+    assert all(each.advice for each in found.problems)
+    assert found.settings == UNDERSCORES
 
 
 def test_what_is_no_setting() -> None:
