@@ -24,7 +24,6 @@ from ingress.routes.model import (
     DATAGRAMS,
     EVERY_HOST,
     STREAM,
-    Certificate,
     Changes,
     Rest,
     Route,
@@ -224,7 +223,7 @@ class _Update:
             reason = table.refusal(ingress)
             if reason:
                 table.refused[owner] = reason
-                problems = self._class_problem(ingress, reason)
+                problems = table.class_problem(ingress, reason)
             else:
                 now = read_claims(ingress, table.treatment(ingress))
                 if self._must_wait(owner, before, now):
@@ -282,15 +281,6 @@ class _Update:
             table._referrers.setdefault(key, set()).add(owner)
         if references:
             table._references[owner] = references
-
-    def _class_problem(self, ingress: Ingress, reason: str) -> tuple[Problem, ...]:
-        """In a folder a class that is not there is a slip of the pen; in a cluster it may be anybody's business."""
-        name = ingress.spec.ingress_class_name
-        if not self.table.selection.standalone or not name or self.table.store.get(IngressClass, "", name):
-            return ()
-        there = ", ".join(sorted(each.metadata.name for each in self.table.store.all(IngressClass)))
-        title = f"Ingress {ingress.metadata.namespace}/{ingress.metadata.name}"
-        return (Problem(title, "spec.ingressClassName", f"it {reason}, so it is not served", f"there is: {there}"),)
 
     # -- one host
 
@@ -381,7 +371,7 @@ class _Update:
             now, more = default_certificate(table.defaults.certificate, table.store)
             problems += more
         if not claims and host in table._by_name:
-            now = self._shared_certificate(host)
+            now = table.shared_certificate(host)
         self._problems(("tls", host), problems)
         if now is not None:
             table.certificates[host] = now
@@ -395,12 +385,6 @@ class _Update:
             return False
         wanted = {Key(Secret.KIND, each.namespace, each.tls[host].secret) for each in claims}
         return not coming.isdisjoint(wanted | self.table._kept if host == EVERY_HOST else wanted)
-
-    def _shared_certificate(self, name: str) -> Certificate | None:
-        """A name beside those of the rules shows the certificate of the host it stands for."""
-        owner = self.table._oldest_first(self.table._by_name[name])[0]
-        found = self.table.certificates.get(owner.other_names[name])
-        return replace(found, host=name) if found else None
 
     def _problems(self, origin: object, found: Iterable[Problem]) -> None:
         self.changes.new_problems.extend(self.table.problems.replace(origin, found))

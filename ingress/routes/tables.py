@@ -95,6 +95,15 @@ class Tables:
         classes = self.store.all(IngressClass) if self.selection.standalone else ()
         return refusal(ingress, self._class, classes, self.selection)
 
+    def class_problem(self, ingress: Ingress, reason: str) -> tuple[Problem, ...]:
+        """In a folder a class that is not there is a slip of the pen; in a cluster it may be anybody's business."""
+        name = ingress.spec.ingress_class_name
+        if not self.selection.standalone or not name or self.store.get(IngressClass, "", name):
+            return ()
+        there = ", ".join(sorted(each.metadata.name for each in self.store.all(IngressClass)))
+        title = f"Ingress {ingress.metadata.namespace}/{ingress.metadata.name}"
+        return (Problem(title, "spec.ingressClassName", f"it {reason}, so it is not served", f"there is: {there}"),)
+
     def treatment(self, ingress: Ingress) -> Treatment:
         """What the annotations of an Ingress come to, the ConfigMap being as it is now."""
         strict = is_strict(ingress, self._class)
@@ -138,6 +147,12 @@ class Tables:
     def owners_of(self, host: str) -> list[Claims]:
         """The Ingresses that claim a host, the oldest first."""
         return self._oldest_first(self._by_host.get(host, ()))
+
+    def shared_certificate(self, name: str) -> Certificate | None:
+        """A name beside those of the rules shows the certificate of the host it stands for."""
+        owner = self._oldest_first(self._by_name[name])[0]
+        found = self.certificates.get(owner.other_names[name])
+        return replace(found, host=name) if found else None
 
     def external_names(self) -> set[str]:
         """The DNS names whose addresses the backends need."""
