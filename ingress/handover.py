@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ingress.listeners import Address, Listener
+from ingress.listeners import SERVICE, Address, Listener
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,15 @@ class Predecessor:
         self.keys = _read(bequest.keys)
         """Of TLS session tickets; b"" if it gives none."""
         self.admin = None if bequest.admin is None else _taken(bequest.admin)
-        self.listeners = [
+        listeners = [
             Listener(each.flag, each.tls, Address(each.host, 0), [_taken(fd) for fd in each.sockets], each.asked)
             for each in bequest.listeners
         ]
-        for listener, each in zip(self.listeners, bequest.listeners, strict=True):
+        for listener, each in zip(listeners, bequest.listeners, strict=True):
             listener.shared = each.shared
             listener.address = Address(each.host, listener.port)
+        self.listeners = [each for each in listeners if each.flag != SERVICE]
+        self.ports = [each for each in listeners if each.flag == SERVICE]
 
     @classmethod
     def from_environment(cls) -> "Predecessor | None":

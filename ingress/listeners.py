@@ -8,7 +8,7 @@ A socket that systemd has opened is shared by all workers if no others can be bo
 import errno
 import ipaddress
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 BACKLOG = 4096
@@ -16,6 +16,8 @@ BACKLOG = 4096
 
 
 PASSED = "systemd"
+SERVICE = "TCP service"
+"""In place of a flag, for a port that a ConfigMap asks for."""
 
 
 class BadAddress(ValueError):
@@ -120,10 +122,13 @@ def open_listeners(
     *,
     handed: Sequence[Listener] = (),
     passed: Sequence[tuple[str, socket.socket]] = (),
+    others: Sequence[Listener] = (),
+    beside: bool = False,
 ) -> list[Listener]:
     """Bind and listen on every (flag, tls, address), with a socket for each worker.
 
-    handed: what a supervisor before us listens on; passed: what systemd has opened, by name.
+    handed: what a supervisor before us listens on; passed: what systemd has opened, by name; others: what is open
+    already; beside: another process of ours may listen on the same.
     Raises CannotListen; nothing stays open then.
     """
     opened: list[Listener] = []
@@ -138,8 +143,8 @@ def open_listeners(
             elif address.passed is not None:
                 found, unclaimed = _claim(flag, tls, address, unclaimed, named)
             else:
-                _check_not_ours(flag, address, opened)
-                found = list(_open(flag, tls, address, workers))
+                _check_not_ours(flag, address, [*others, *opened])
+                found = _open(flag, tls, address, workers=workers, beside=beside)
             for listener in found:
                 listener.asked = asked
                 _fill(listener, workers)
@@ -224,21 +229,24 @@ def open_admin(
         raise CannotListen(_advice(flag, address, error)) from None
 
 
-def _open(flag: str, tls: bool, address: Address, workers: int) -> Iterator[Listener]:
+def _open(flag: str, tls: bool, address: Address, *, workers: int, beside: bool) -> list[Listener]:
     """All addresses means two listeners: IPv4 clients keep their plain address in forwarded fields and logs."""
-    port = address.port
+    port, opened = address.port, list[Listener]()
     for family, host in _families(flag, address):
         listener = Listener(flag, tls, Address(host, port))
         try:
             for _ in range(workers):
-                listener.sockets.append(_bind(family, host, port, first=not listener.sockets))
+                listener.sockets.append(_bind(family, host, port, first=not listener.sockets and not beside))
                 port = listener.port
         except OSError as error:
             listener.close()
             if not address.host and family == socket.AF_INET6 and error.errno != errno.EADDRINUSE:
                 continue  # a machine without IPv6
+            for each in opened:
+                each.close()
             raise CannotListen(_advice(flag, address, error)) from None
-        yield listener
+        opened.append(listener)
+    return opened
 
 
 def _families(flag: str, address: Address) -> list[tuple[socket.AddressFamily, str]]:

@@ -116,8 +116,7 @@ class Maintenance:
             log.info("upgrade: starting the installed code")
             yield Line("starting the installed code")
             try:
-                keys = proxy.supervisor.tickets.handed()
-                successor = await hand_over(Estate(proxy.plan.listeners, proxy.plan.admin, keys))
+                successor = await hand_over(self._estate())
             except UpgradeFailed as error:
                 log.error("upgrade: %s; this process goes on", error)
                 yield Line(f"{error}; process {os.getpid()} goes on", ok=False)
@@ -132,6 +131,10 @@ class Maintenance:
                 yield Line(f"process {successor.pid} serves; process {os.getpid()} drains", ok=True)
             finally:
                 proxy.stop.asked.set()
+
+    def _estate(self) -> Estate:
+        plan, supervisor = self.proxy.plan, self.proxy.supervisor
+        return Estate([*plan.listeners, *supervisor.ports.listeners], plan.admin, supervisor.tickets.handed())
 
     @property
     def _refused(self) -> Line | None:

@@ -130,8 +130,10 @@ class Proxy:
         self.supervisor.backend_spec = plan.tuning.backends
         self.supervisor.proxy_protocol = plan.proxy_protocol
         self.supervisor.passthrough = plan.passthrough
-        if plan.predecessor is not None and not self.supervisor.tickets.take(plan.predecessor.keys):
-            log.info("TLS sessions begin anew: the supervisor before this one has no keys for us")
+        if plan.predecessor is not None:
+            self.supervisor.ports.inherit(plan.predecessor.ports)
+            if not self.supervisor.tickets.take(plan.predecessor.keys):
+                log.info("TLS sessions begin anew: the supervisor before this one has no keys for us")
         if plan.access_log is not None:
             self.supervisor.settings["access_log_fd"] = plan.access_log
             self.supervisor.inherited = (plan.access_log,)

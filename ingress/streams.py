@@ -1,14 +1,10 @@
-"""Ports of TCP services in a worker: they come and go with the ConfigMap, so a worker opens them by itself.
+"""Ports of TCP services in a worker, which accepts on sockets of the supervisor's (ports.py)."""
 
-Every worker listens on them with SO_REUSEPORT, as it does on the supervisor's sockets. What waits in the queue of a
-worker that is killed is lost; for sockets that are there from the start it is not.
-"""
-
-import errno
+import os
 import socket
+from collections.abc import Sequence
 
 from ingress import wire
-from ingress.listeners import BACKLOG
 from ingress.proxy import Engine
 
 
@@ -16,60 +12,46 @@ class StreamPorts:
     """The ports that are open for streams."""
 
     def __init__(self) -> None:
-        self._open: dict[int, tuple[bool, list[socket.socket]]] = {}
-        """Port -> whether connections begin with a PROXY header, and the sockets."""
-        self.taken: set[int] = set()
-        """Ports that are spoken HTTP on."""
+        self._sockets: dict[int, list[int]] = {}
+        """Descriptors, by port."""
+        self._headed: dict[int, bool] = {}
+        """Of those that are accepted on: whether connections begin with a PROXY header."""
 
     @property
     def accepting(self) -> list[int]:
         """Descriptors of all sockets."""
-        return [each.fileno() for _, sockets in self._open.values() for each in sockets]
+        return [fd for found in self._sockets.values() for fd in found]
+
+    def take(self, line: socket.socket, ports: Sequence[tuple[int, int]]) -> None:
+        """Receive the sockets of (port, how many of them)."""
+        left, fds = sum(count for _, count in ports), list[int]()
+        while left > len(fds):
+            # They were sent before we were told of them: this waits for nobody.
+            _, some, _, _ = socket.recv_fds(line, 1, wire.SOCKETS_AT_ONCE, socket.MSG_CMSG_CLOEXEC)
+            fds += some
+        for port, count in ports:
+            self._close(port)
+            self._sockets[port], fds = fds[:count], fds[count:]
 
     def lead(self, engine: Engine, port: int, lines: wire.HostLines | None) -> None:
-        """Connections to a port go to a backend from now on; None: nobody listens there. Raises ValueError."""
-        headed, _ = self._open.get(port, (None, []))
-        if headed is not None and (lines is None or lines.headed != headed):
-            self._close(engine, port)
+        """Connections to a port go to a backend from now on; None: nobody listens there."""
+        if lines is None or self._headed.get(port, lines.headed) != lines.headed:
+            engine.set_stream(port, None)
+            self._headed.pop(port, None)
         if lines is None:
+            self._close(port)
             return
         engine.set_stream(port, lines.passthrough)
-        if port not in self._open:
-            try:
-                self._listen(engine, port, lines.headed)
-            except OSError as error:
-                raise ValueError(f"port {port} cannot be opened: {error.strerror}") from None
+        if port not in self._headed and port in self._sockets:
+            self._headed[port] = lines.headed
+            for fd in self._sockets[port]:
+                engine.listen(fd, tls=False, port=port, proxy_protocol=lines.headed, stream=True)
 
     def close(self) -> None:
         """Of the engine they are closed by stop_accepting."""
-        for _, sockets in self._open.values():
-            for each in sockets:
-                each.close()
-        self._open.clear()
+        for port in list(self._sockets):
+            self._close(port)
 
-    def _listen(self, engine: Engine, port: int, headed: bool) -> None:
-        if port in self.taken:
-            raise ValueError(f"port {port} is one of --http or --https")
-        sockets: list[socket.socket] = []
-        self._open[port] = headed, sockets
-        for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-            try:
-                made = socket.socket(family, socket.SOCK_STREAM)
-                sockets.append(made)
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-                made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                made.bind((address, port))
-                made.listen(BACKLOG)
-            except OSError as error:
-                if family == socket.AF_INET6 and error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                    continue  # this machine has no IPv6
-                self._close(engine, port)
-                raise
-            engine.listen(made.fileno(), tls=False, port=port, proxy_protocol=headed, stream=True)
-
-    def _close(self, engine: Engine, port: int) -> None:
-        engine.set_stream(port, None)
-        for each in self._open.pop(port)[1]:
-            each.close()
+    def _close(self, port: int) -> None:
+        for fd in self._sockets.pop(port, ()):
+            os.close(fd)

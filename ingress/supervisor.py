@@ -8,34 +8,26 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from ingress import wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
-from ingress.proxy.counted import Counted
+from ingress.ports import Ports
 from ingress.routes.model import Changes, Config, Endpoint
 from ingress.tallies import make_tallies
 from ingress.tickets import TicketKeys
+from ingress.worker_line import Worker, launch
 
 log = logging.getLogger(__name__)
 
-UNREAD_BYTES_MAX = 256 << 20
-"""A worker that lets this much lie unread hangs: it is replaced, so that the supervisor's memory stays bounded."""
 PING_SECONDS = 1.0
-START_GRACE = 3
-"""A worker that has said nothing yet gets so many times longer: it may be importing on a busy machine."""
 FAILED_STARTS_MAX = 5
 ENDING_SECONDS = 1.0
-STATS_SECONDS = 1.0
 
 Snapshot = Callable[[int], wire.Update]
 """The whole tables under a generation number."""
@@ -45,86 +37,6 @@ class WorkersFail(Exception):
     """No worker comes up; what they said is on standard error."""
 
 
-class Worker:
-    """The supervisor's end of one worker process."""
-
-    def __init__(self, slot: int, process: "subprocess.Popen[bytes]") -> None:
-        self.slot = slot
-        self.process = process
-        self.applied = 0
-        """Generation of the tables it works with; 0: none yet."""
-        self.drained = False
-        self.hangs = False
-        """Ended by us because it did not answer."""
-        self.stats: dict[str, Any] = {}
-        """What it counted when it was last asked."""
-        self.counted: list[Counted] = []
-        """Requests it has told of, for whoever adds them up."""
-        self._questions: dict[int, asyncio.Future[None]] = {}
-        self._asked = 0
-        self._pings = 0
-        self._pongs = 0
-        self._writer: asyncio.StreamWriter | None = None
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def connect(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-
-    def send(self, message: wire.Downward) -> None:
-        assert self._writer is not None
-        if self._writer.transport.get_write_buffer_size() > UNREAD_BYTES_MAX:
-            log.error("worker %d (pid %d) does not read what it is told; ending it", self.slot, self.pid)
-            self.process.kill()
-            return
-        self._writer.write(wire.encode(message))
-
-    def ping(self) -> int:
-        """Ask for a sign of life; return how many it owes. Counted, not timed: when we are late ourselves, so is it."""
-        owed = self._pings - self._pongs
-        self._pings += 1
-        self.send(wire.Ping(self._pings))
-        return owed if self._pongs else owed // START_GRACE
-
-    async def ask_stats(self) -> None:
-        """Refresh `stats`; give up after a while, so that a stopped process holds nobody up."""
-        self._asked += 1
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._questions[self._asked] = answered
-        self.send(wire.AskStats(self._asked))
-        try:
-            async with asyncio.timeout(STATS_SECONDS):
-                await answered
-        except TimeoutError:
-            log.warning("worker %d (pid %d) does not answer", self.slot, self.pid)
-        finally:
-            self._questions.pop(self._asked, None)
-
-    def take(self, message: wire.Upward) -> None:
-        if isinstance(message, wire.Applied):
-            self.applied = message.generation
-        elif isinstance(message, wire.Stats):
-            self.stats = msgspec.msgpack.decode(message.stats)
-            answered = self._questions.pop(message.number, None)
-            if answered is not None and not answered.done():
-                answered.set_result(None)
-        elif isinstance(message, wire.CountedRequests):
-            self.counted += message.rows
-        elif isinstance(message, wire.Pong):
-            self._pongs = message.number
-        else:
-            self.drained = True
-
-    def gone(self) -> None:
-        for answered in self._questions.values():
-            if not answered.done():
-                answered.set_result(None)
-        if self._writer is not None:
-            self._writer.close()
-
-
 class Supervisor:
     """Starts, feeds, replaces and drains the workers."""
 
@@ -132,6 +44,8 @@ class Supervisor:
         self, listeners: Sequence[Listener], workers: int, snapshot: Snapshot, *, settings: dict[str, Any] | None = None
     ) -> None:
         self.listeners = listeners
+        self.ports = Ports(workers, listeners)
+        """Those of TCP services."""
         self.slots = workers
         self.snapshot = snapshot
         self.settings = settings or {}
@@ -190,8 +104,7 @@ class Supervisor:
         finally:
             for worker in self.workers.values():
                 worker.process.kill()
-            for listener in self.listeners:
-                listener.close()
+            self._close_listeners()
             os.close(self.tallies_fd)
 
     def publish(self, changes: Changes) -> None:
@@ -200,11 +113,22 @@ class Supervisor:
         if changes.config is not None:
             whole = True
             self._configure(changes.config)
+        self._open_ports(changes)
         update = wire.update_of(self.generation, changes)
         if whole:
             update = wire.over(update, self.snapshot(self.generation))
         for worker in self.workers.values():
             worker.send(update)
+
+    def _open_ports(self, changes: Changes) -> None:
+        """Before the tables that lead to them."""
+        if self.draining:
+            return
+        opened, refused = self.ports.follow(changes.hosts)
+        for worker in self.workers.values():
+            worker.pass_sockets(self.ports.of_slot(worker.slot, opened))
+        for tell in self.on_refused if refused else ():
+            tell(refused)
 
     def _configure(self, config: Config) -> None:
         """Workers go by a changed ConfigMap; everything they have is set anew under it."""
@@ -232,8 +156,7 @@ class Supervisor:
         """Stop accepting and wait until every request is answered; return False if the limit cut some off."""
         self.draining = True
         # First ours, then the workers': from here on nothing new is queued where nobody accepts.
-        for listener in self.listeners:
-            listener.close()
+        self._close_listeners()
         for worker in self.workers.values():
             worker.send(wire.Drain())
         try:
@@ -244,6 +167,11 @@ class Supervisor:
         clean = not self.workers
         self.end()
         return clean
+
+    def _close_listeners(self) -> None:
+        self.ports.close()
+        for listener in self.listeners:
+            listener.close()
 
     def end(self) -> None:
         """End every worker now."""
@@ -310,33 +238,27 @@ class Supervisor:
         return "; ".join(f"slot {slot}: {text}" for slot, text in told if text)
 
     async def _start(self, slot: int) -> tuple[Worker, asyncio.StreamReader]:
-        ours, theirs = socket.socketpair()
         lines = tuple(
             wire.ListenerLine(each.fileno(), listener.tls, listener.told or listener.port, self.proxy_protocol)
             for listener in self.listeners
             for each in listener.of_slot(slot, self.slots)
         )
-        with theirs:
-            # Blocking, on this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
-            process = subprocess.Popen(  # noqa: ASYNC220
-                [sys.executable, "-P", "-m", "ingress.worker", str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno(), self.tallies_fd, *(line.fd for line in lines), *self.inherited],
-                stdin=subprocess.DEVNULL,
-            )
-        worker = Worker(slot, process)
-        reader, writer = await asyncio.open_unix_connection(sock=ours)
+        # On this very thread: the worker ends with the thread that started it (PR_SET_PDEATHSIG).
+        worker, line = launch(slot, [self.tallies_fd, *(line.fd for line in lines), *self.inherited])
+        reader, writer = await asyncio.open_unix_connection(sock=line)
         worker.connect(writer)
         # No await from here on: the worker gets the tables as they are now and every change after that.
         worker.send(wire.Start(lines, self.settings, self.backend_spec, self.passthrough, slot, self.tallies_fd))
         worker.send(wire.TicketKeys(self.tickets.keys))
         if self.config is not None:
             worker.send(self.config)
+        worker.pass_sockets(self.ports.of_slot(slot))
         if self.generation:
             worker.send(self.snapshot(self.generation))
         self.workers[slot] = worker
         self._idle.clear()
         if self.draining:
-            process.kill()
+            worker.process.kill()
         return worker, reader
 
     async def _listen(self, worker: Worker, reader: asyncio.StreamReader) -> None:

@@ -1,6 +1,6 @@
 """What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
 
-Supervisor to worker: Start, Configure, Update, Drain, AskStats, Ping, OpenLog.
+Supervisor to worker: Start, Configure, Ports, Update, TicketKeys, Drain, AskStats, Ping, OpenLog.
 Worker to supervisor: Applied, CountedRequests, Stats, Pong, Drained.
 """
 
@@ -15,6 +15,8 @@ from ingress.proxy.counted import Counted
 from ingress.routes.model import Backend, Certificate, Changes, Endpoint, FilterLine, HostTable, Route, split_key
 
 LENGTH_BYTES = 4
+SOCKETS_AT_ONCE = 200
+"""The kernel passes no more than 253 in a message (SCM_MAX_FD)."""
 NO_ROUTE = -1
 """What requests are counted by that no route takes."""
 
@@ -97,6 +99,12 @@ class Configure(Message, frozen=True):
     """Of all listeners; only if they are not open yet."""
 
 
+class Ports(Message, frozen=True):
+    """Ports of TCP services and how many listening sockets each has: these are in the worker's other unix socket."""
+
+    ports: tuple[tuple[int, int], ...]
+
+
 class TicketKeys(Message, frozen=True):
     """Keys for TLS session tickets: the first makes tickets, all read them."""
 
@@ -157,7 +165,7 @@ class Drained(Message, frozen=True):
     """No connection is left."""
 
 
-Downward = Start | Configure | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
+Downward = Start | Configure | Ports | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
 Upward = Applied | Stats | CountedRequests | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()

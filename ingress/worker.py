@@ -1,7 +1,7 @@
 """A worker process: the data plane on its own loop, told what to do by the supervisor over one inherited socket.
 
-Started as `python -m ingress.worker SOCKET_FD SUPERVISOR_PID`. It imports as little as it can: everything here is
-in memory once per worker. It ends when the supervisor does.
+Started as `python -m ingress.worker SOCKET_FD PASSING_FD SUPERVISOR_PID`; by the second socket, others come. It imports
+as little as it can: everything here is in memory once per worker. It ends when the supervisor does.
 """
 
 import asyncio
@@ -44,9 +44,10 @@ QUEUE_SECONDS = 0.5
 class Worker:
     """Applies what the supervisor says to one engine."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: socket.socket) -> None:
         self.reader = reader
         self.writer = writer
+        self.passing = passing
         self.engine: Engine | None = None
         self.listeners: tuple[wire.ListenerLine, ...] = ()
         self.flags: wire.Start | None = None
@@ -90,11 +91,12 @@ class Worker:
                 self.engine.set_backend(f"passthrough/{name}", endpoints)
                 self.engine.set_passthrough(name, f"passthrough/{name}")
             self.listeners = message.listeners
-            self.streams.taken = {each.port for each in message.listeners}
             self.logs = message.settings.get("access_log_fd", -1) >= 0
             self.flags = message
         elif isinstance(message, wire.Configure):
             self.configure(message)
+        elif isinstance(message, wire.Ports):
+            self.streams.take(self.passing, message.ports)
         elif isinstance(message, wire.Update):
             self.apply(message)
         elif isinstance(message, wire.AskStats):
@@ -293,9 +295,9 @@ def _matcher(paths: tuple[tuple[str, int], ...]) -> Matcher:
     return Patterns(paths)
 
 
-async def work(descriptor: int) -> None:
+async def work(descriptor: int, passing: int) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=descriptor))
-    worker = Worker(reader, writer)
+    worker = Worker(reader, writer, socket.socket(fileno=passing))
     try:
         await worker.run()
     finally:
@@ -311,13 +313,13 @@ def end_with(supervisor_pid: int) -> None:
 
 
 def main() -> None:
-    descriptor, supervisor_pid = int(sys.argv[1]), int(sys.argv[2])
+    descriptor, passing, supervisor_pid = map(int, sys.argv[1:4])
     end_with(supervisor_pid)
     # Ctrl-C and systemd signal the whole group; when to stop, and how fast, is for the supervisor to say.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s worker %(process)d: %(message)s")
-    uvloop.run(work(descriptor))
+    uvloop.run(work(descriptor, passing))
 
 
 if __name__ == "__main__":

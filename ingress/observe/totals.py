@@ -16,7 +16,7 @@ from ingress.routes.compile import RoutingTable
 from ingress.routes.model import Route, split_key
 
 if TYPE_CHECKING:
-    from ingress.supervisor import Worker
+    from ingress.worker_line import Worker
 
 NO_ROUTE = -1
 """What the engine counts requests by that no route matched."""

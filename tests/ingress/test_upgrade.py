@@ -6,13 +6,15 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from tests.ingress.behaviour.test_streams import becomes, free_port, said, speaker
 from tests.ingress.certificates import tls_secret
 from tests.ingress.observe.test_metrics import of, samples
 from tests.ingress.peers import ask, endpoints
 from tests.ingress.serving import Folder, Served, alive, serving, started
+from tests.ingress.site import config_map, several
 from tests.ingress.state import ingress, service
 from tests.ingress.test_run import Load, web
 from tests.ingress.test_tls import trusting, visit
@@ -37,8 +39,9 @@ async def successor_of(running: Served) -> int:
 
 
 async def ended(pid: int) -> None:
-    """Ask a process that is not our child for an orderly end."""
-    os.kill(pid, signal.SIGTERM)
+    """Ask a process that is not our child for an orderly end, unless it has ended already."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     await until_process_gone(pid)
 
 
@@ -108,6 +111,33 @@ async def test_tls_sessions_outlive_the_supervisor(tmp_path: Path) -> None:
                 finally:
                     await ended(last)
             assert "sessions begin anew" not in running.log
+
+
+async def test_ports_of_tcp_services_stay_open(tmp_path: Path) -> None:
+    port, folder = free_port(), Folder(tmp_path)
+    stop, heard = asyncio.Event(), list[str]()
+
+    async def visitors() -> None:
+        while not stop.is_set():
+            heard.append(await said(port))
+
+    async with speaker("one") as one:
+        folder.write("one", several("one", one))
+        folder.write("tcp", [config_map("ops", "tcp", {str(port): "shop/one:80"})])
+        async with serving("-f", str(tmp_path), "--workers", "2", "--tcp-services-configmap", "ops/tcp") as running:
+            await becomes(running, port, "one")
+            visiting = [asyncio.create_task(visitors()) for _ in range(4)]
+            try:
+                async with upgrading(running):
+                    await until_process_gone(running.process.pid)
+                    before = len(heard)
+                    await until(lambda: len(heard) > before + 20, "some more")
+                    stop.set()
+                    await asyncio.gather(*visiting)
+            finally:
+                stop.set()
+                await asyncio.gather(*visiting)
+    assert set(heard) == {"one"}
 
 
 async def test_counts_go_on(tmp_path: Path) -> None:

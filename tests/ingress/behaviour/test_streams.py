@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from lb.cluster.objects import Object
 from tests.ingress.serving import Folder, Served, serving
 from tests.ingress.site import config_map, several
 from tests.ingress.state import endpoint_slice, service
+from tests.lb.cluster.waiting import until
 
 FLAGS = ("--workers", "2", "--tcp-services-configmap", "ops/tcp", "--trusted-proxies", "127.0.0.1")
 
@@ -133,6 +135,28 @@ async def test_209_proxy_headers_in_and_out(folder: Folder, tmp_path: Path) -> N
     assert "[192.0.2.77] [" in log.read_text()
 
 
+async def test_who_waits_at_a_killed_worker_is_served_by_the_next(folder: Folder) -> None:
+    port = free_port()
+    async with speaker("one") as one:
+        folder.write("one", several("one", one))
+        lead(folder, {port: "shop/one:80"})
+        flags = ("--workers", "1", "--tcp-services-configmap", "ops/tcp")
+        async with serving("-f", str(folder.path), *flags) as served:
+            await becomes(served, port, "one")
+            (victim,) = served.workers()
+            os.kill(victim, signal.SIGSTOP)
+            waiting = [asyncio.create_task(said(port)) for _ in range(20)]
+            await queued(port, 20)
+            os.kill(victim, signal.SIGKILL)
+            assert await asyncio.gather(*waiting) == ["one"] * 20
+
+
+async def queued(port: int, count: int) -> None:
+    """Wait until so many connections are in a listening socket's queue: its rx_queue in proc(5)."""
+    wanted = re.compile(rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F:]+ 0A \w+:{count:08X} ", re.M)
+    await until(lambda: wanted.search(Path("/proc/net/tcp").read_text()), f"{count} connections wait")
+
+
 async def test_entries_that_make_no_sense_are_reported(folder: Folder) -> None:
     port = free_port()
     async with speaker("one") as one:
@@ -151,7 +175,7 @@ async def test_a_port_of_http_stays_one(folder: Folder) -> None:
         folder.write("one", several("one", one))
         async with serving("-f", str(folder.path), *FLAGS) as served:
             lead(folder, {served.http: "shop/one:80"})
-            await served.until(lambda: f"port {served.http} is one of --http or --https" in served.log)
+            await served.until(lambda: f"TCP service :{served.http}: --http listens there already" in served.log)
             assert (await said(served.http, b"GET / HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 404")
 
 

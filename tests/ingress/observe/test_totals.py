@@ -1,12 +1,14 @@
 """Sums that go from one supervisor to the next. (Over workers that come and go: test_metrics.py.)"""
 
+import socket
+
 import msgspec
 import pytest
 
 from ingress.observe.totals import NO_ROUTE, Totals
 from ingress.proxy.counted import Counted, Durations, Histograms
 from ingress.routes.compile import RoutingTable
-from ingress.supervisor import Worker
+from ingress.worker_line import Worker
 from tests.ingress.state import ingress, service, table_of
 
 BOUNDS = ((0.1, 1.0), (10.0,), (10.0,))
@@ -17,7 +19,10 @@ def worker(pid: int, *rows: Counted, **events: int) -> Worker:
         def __init__(self) -> None:
             self.pid = pid
 
-    made = Worker(0, Process())  # type: ignore[arg-type]
+    ours, theirs = socket.socketpair()
+    with theirs:
+        made = Worker(0, Process(), ours)  # type: ignore[arg-type]
+        made.gone()
     made.counted = list(rows)
     made.stats = {"events": events}
     return made
