@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+
+from tests.ingress.certificates import tls_secret
 from tests.ingress.serving import Folder
 from tests.ingress.state import ingress
 from tests.lb.cluster.conftest import RealApi
@@ -56,17 +59,25 @@ def test_a_folder_without_anything_to_decide(tmp_path: Path) -> None:
 async def test_a_live_cluster(real_api: RealApi) -> None:
     ingresses = "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
     annotations = {"kubernetes.io/ingress.class": "nginx", **SNIPPET}
-    spec = {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}}
+    cert = msgspec.to_builtins(tls_secret("cert", "a.example", namespace="default"))
+    tls = [{"hosts": [f"{name}.example"], "secretName": secret} for name, secret in (("a", "cert"), ("b", "missing"))]
+    spec = {"defaultBackend": {"service": {"name": "x", "port": {"number": 80}}}, "tls": tls}
+    await real_api.request("POST", "/api/v1/namespaces/default/secrets", cert)
     await real_api.request("POST", ingresses, {"metadata": {"name": "web", "annotations": annotations}, "spec": spec})
     try:
         config = str(real_api.kubeconfig({"token": real_api.admin}))
         done = await asyncio.to_thread(run, "--kubeconfig", config, "--output", "json")
     finally:
         await real_api.request("DELETE", f"{ingresses}/web")
+        await real_api.request("DELETE", "/api/v1/namespaces/default/secrets/cert")
     report = json.loads(done.stdout)
     (only,) = [each for each in report["ingresses"] if each["ingress"] == "default/web"]
     assert only["served"]
     assert [each["fate"] for each in only["findings"]] == ["honoured", "refused"]
+    assert [each for each in only["problems"] if "spec.tls" in each] == [
+        "Ingress default/web: spec.tls[1].secretName: Secret default/missing does not exist; b.example shows the "
+        "default certificate (create it, type kubernetes.io/tls)"
+    ]
 
 
 def test_the_config_map_is_checked(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from lb.cluster.store import ObjectStore
 from tests.lb.cluster.conftest import RealApi
 from tests.lb.cluster.waiting import running
 
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
 QUICK = ApiTiming(idle_seconds=5.0, retry_seconds=0.02, retry_seconds_max=0.1, page_objects=2)
 
 
@@ -27,3 +28,20 @@ async def followed(
 async def namespace(api: RealApi, name: str) -> str:
     await api.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
     return name
+
+
+@asynccontextmanager
+async def allowed(api: RealApi, name: str, rules: list[dict[str, Any]]) -> AsyncIterator[None]:
+    """Give `nobody` rights for a while."""
+    await api.request("POST", f"{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": rules})
+    binding = {
+        "metadata": {"name": name},
+        "subjects": [{"kind": "User", "name": "nobody", "apiGroup": "rbac.authorization.k8s.io"}],
+        "roleRef": {"kind": "ClusterRole", "name": name, "apiGroup": "rbac.authorization.k8s.io"},
+    }
+    await api.request("POST", f"{RBAC}/clusterrolebindings", binding)
+    try:
+        yield
+    finally:
+        for plural in ("clusterrolebindings", "clusterroles"):
+            await api.request("DELETE", f"{RBAC}/{plural}/{name}")

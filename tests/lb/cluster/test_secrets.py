@@ -18,11 +18,10 @@ from lb.cluster.objects import Key, Metadata, Secret, Service, UnreadSecret
 from lb.cluster.secrets import NAMED_MAX, TRIES
 from lb.cluster.store import ObjectStore
 from tests.lb.cluster.conftest import RealApi
-from tests.lb.cluster.following import QUICK, followed, namespace
+from tests.lb.cluster.following import QUICK, allowed, followed, namespace
 from tests.lb.cluster.waiting import running, until
 
 real = pytest.mark.timeout(180)
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 def key_of(name: str, space: str = "shop") -> Key:
@@ -136,23 +135,6 @@ async def test_real_secrets_by_the_hundred_are_read_in_parts(
         assert [content(store, key) for key in wanted] == [key.name for key in wanted]
         assert [content(store, key_of(names[-1], space)) for space in spaces] == ["unread", "unread"]
     assert {key for key in Counting.asked if key[1] != "names"} == {("/api/v1/secrets", "all")}
-
-
-@asynccontextmanager
-async def allowed(api: RealApi, name: str, rules: list[dict[str, Any]]) -> AsyncIterator[None]:
-    """Give `nobody` rights for a while."""
-    await api.request("POST", f"{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": rules})
-    binding = {
-        "metadata": {"name": name},
-        "subjects": [{"kind": "User", "name": "nobody", "apiGroup": "rbac.authorization.k8s.io"}],
-        "roleRef": {"kind": "ClusterRole", "name": name, "apiGroup": "rbac.authorization.k8s.io"},
-    }
-    await api.request("POST", f"{RBAC}/clusterrolebindings", binding)
-    try:
-        yield
-    finally:
-        for plural in ("clusterrolebindings", "clusterroles"):
-            await api.request("DELETE", f"{RBAC}/{plural}/{name}")
 
 
 @real
