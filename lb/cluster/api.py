@@ -28,7 +28,7 @@ GONE = 410
 CONFIG_MAPS = "metadata.name!=kube-root-ca.crt"
 """Not the one that every namespace has."""
 SETTLE_SECONDS = 10.0
-"""What is wanted is waited for so long."""
+"""What is wanted is waited for until nothing has come for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ class ApiServer:
             await self._connection.close()
 
     async def read_wanted(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Wait until the Secrets that somebody wants have been read, or cannot be, or the time is up."""
+        """Wait until the Secrets that somebody wants have been read, or cannot be, or nothing has come for so long."""
         await self._secrets.settle(seconds)
 
     def _keeper(self, scope: _Scope) -> _Keeper:

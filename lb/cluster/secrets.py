@@ -76,11 +76,11 @@ class Secrets:
                     readings.put_nowait(reading)
 
     async def settle(self, seconds: float) -> None:
-        """Wait until what is wanted has been read; what has not come by then is not waited for any longer."""
+        """Wait until what is wanted has been read. If nothing comes for so long, the rest is no longer waited for."""
         try:
-            async with asyncio.timeout(seconds):
-                while self._wanted.coming:
-                    self._settled.clear()
+            while self._wanted.coming:
+                self._settled.clear()
+                async with asyncio.timeout(seconds):
                     await self._settled.wait()
         except TimeoutError:
             for key in list(self._wanted.coming):

@@ -5,7 +5,7 @@ import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lb.cluster.objects import Metadata, Secret
@@ -14,6 +14,11 @@ from lb.cluster.objects import Metadata, Secret
 def make_pair(*hosts: str) -> tuple[bytes, bytes]:
     """A self-signed certificate for these hosts and its key, in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
+    return certificate_of(key, *hosts), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def certificate_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, *hosts: str) -> bytes:
+    """A certificate for these hosts that the key has signed itself, in PEM."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, hosts[0])])
     now = datetime.datetime.now(datetime.UTC)
     made = (
@@ -28,8 +33,7 @@ def make_pair(*hosts: str) -> tuple[bytes, bytes]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return made.public_bytes(Encoding.PEM), plain
+    return made.public_bytes(Encoding.PEM)
 
 
 def tls_secret(name: str, *hosts: str, namespace: str = "shop", key_of_another: bool = False) -> Secret:

@@ -3,10 +3,12 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from ingress.routes.certificates import BadSecret, read_pair
 from lb.cluster.objects import Metadata, Secret
-from tests.ingress.certificates import make_pair, tls_secret
+from tests.ingress.certificates import certificate_of, make_pair, tls_secret
 
 
 def secret(**string_data: str) -> Secret:
@@ -44,3 +46,19 @@ def test_plain_text_wins_over_base64() -> None:
 def test_a_bad_one(found: Secret, reason: str) -> None:
     with pytest.raises(BadSecret, match=reason):
         read_pair(found)
+
+
+def test_an_rsa_key_whose_numbers_do_not_belong_together() -> None:
+    """Its public half is the certificate's; what it signs nobody could verify."""
+    key = rsa.generate_private_key(65537, 2048)
+    good = key.private_numbers()
+    wrong = rsa.RSAPrivateNumbers(good.p, good.q, good.d + 2, good.dmp1, good.dmq1, good.iqmp, good.public_numbers)
+    chain = certificate_of(key, "a.example")
+    for each, fits in ((key, True), (wrong.private_key(unsafe_skip_rsa_key_validation=True), False)):
+        pem = each.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        found = secret(tls_crt=chain.decode(), tls_key=pem.decode())
+        if fits:
+            assert read_pair(found) == (chain, pem)
+        else:
+            with pytest.raises(BadSecret, match=r"tls.key is not an RSA key: its numbers do not belong together"):
+                read_pair(found)

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from lb.cluster.objects import EndpointSlice, Ingress, Key, Service
-from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page
+from lb.cluster.objects import EndpointSlice, Ingress, Key, Metadata, Secret, Service
+from lb.cluster.wire import Bad, BadWire, Bookmark, Changed, Deleted, Lines, Refused, read_event, read_page, read_some
 
 SERVICE = {"metadata": {"name": "web", "namespace": "shop", "resourceVersion": "7", "managedFields": [{"x": 1}]}}
 
@@ -29,6 +29,31 @@ def test_events() -> None:
     assert read_event(Service, line("DELETED", SERVICE)) == Deleted(Key("Service", "shop", "web"), "7")
     assert read_event(Service, line("BOOKMARK", {"metadata": {"resourceVersion": "8"}})) == Bookmark("8")
     assert read_event(Service, line("ERROR", {"kind": "Status", "code": 410, "message": "old"})) == Refused(410, "old")
+
+
+def test_names_alone() -> None:
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "what is in it"}
+    metadata = {"name": "a", "namespace": "shop", "resourceVersion": "7", "annotations": annotations}
+    named = Secret(metadata=Metadata(name="a", namespace="shop", resource_version="7"))
+    partial = {"kind": "PartialObjectMetadata", "metadata": metadata}
+    for each in (partial, {"metadata": metadata, "data": {"a": "Yg=="}}):  # who knows nothing of it sends the whole
+        body = {"metadata": {"resourceVersion": "9"}, "items": [each]}
+        assert read_page(Secret, json.dumps(body).encode(), names_only=True).objects == [named]
+        assert read_event(Secret, line("MODIFIED", each), names_only=True) == Changed(named, "7")
+    assert read_event(Secret, line("DELETED", partial), names_only=True) == Deleted(Key("Secret", "shop", "a"), "7")
+
+
+def test_some_of_a_page() -> None:
+    items = [{**SERVICE, "metadata": {**SERVICE["metadata"], "name": name}} for name in ("web", "cart", "api")]
+    items.append({"metadata": {"name": "bad", "namespace": "shop"}, "spec": 7})
+    body = {"metadata": {"resourceVersion": "9", "continue": "next"}, "items": items}
+    wanted = {Key("Service", "shop", name) for name in ("cart", "bad", "missing")}
+    page = read_some(Service, json.dumps(body).encode(), wanted)
+    assert [type(each) for each in page.objects] == [Service, Bad]
+    assert {each.key.name for each in page.objects} == {"cart", "bad"}
+    assert page.more == "next"
+    with pytest.raises(BadWire, match="not a list of Service"):
+        read_some(Service, b"<html>", wanted)
 
 
 def test_null_means_absent() -> None:
