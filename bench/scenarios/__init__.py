@@ -7,6 +7,8 @@ Service data plane, pods coming and going. Everything is driven from outside: by
     proxying.py    the scenarios of the proxy
     latency.py     a fixed rate, far below what can be carried, beside nginx
     controller.py  many Ingresses: start, and the latency of a change
+    scale.py       the same at a real API server: apiserver.py, its objects and their changes in crowd.py
+    relay.py       tells when an event of the API server arrives at the controller
     network.py     the node agent in a network namespace: Services, pods (root)
     failover.py    two nodes, and the one with the address dies (root)
     catalogue.py   all of them by name

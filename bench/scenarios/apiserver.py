@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from bench.scenarios import ScenarioFailed, Skipped
 from bench.scenarios.documents import Document
 
 TOKEN = "bench"
-AT_ONCE = 64
+AT_ONCE = 16
 READY_SECONDS = 60.0
 PLURALS = {
     "Service": "/api/v1/namespaces/bench/services",
@@ -70,20 +70,6 @@ class Api:
     async def put(self, found: Document) -> None:
         await self.send("PUT", f"{PLURALS[found['kind']]}/{found['metadata']['name']}", found)
 
-    @contextlib.asynccontextmanager
-    async def watch(self, kind: str, selector: str = "") -> AsyncIterator[AsyncIterator[str]]:
-        """Names of objects, each as an event about it arrives."""
-        listed = await self.send("GET", f"{PLURALS[kind]}?limit=1")
-        query = {"watch": "1", "resourceVersion": listed["metadata"]["resourceVersion"], "fieldSelector": selector}
-        timeout = aiohttp.ClientTimeout(total=None)
-        async with self.session.get(self.url + PLURALS[kind], params=query, ssl=False, timeout=timeout) as answer:
-            yield _names(answer)
-
-
-async def _names(answer: aiohttp.ClientResponse) -> AsyncIterator[str]:
-    async for line in answer.content:
-        yield json.loads(line)["object"]["metadata"]["name"]
-
 
 @contextlib.contextmanager
 def api_server(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -110,7 +96,7 @@ def api_server(folder: Path) -> Iterator[tuple[str, Path]]:
             stack.callback(process.wait)
             stack.callback(process.kill)
         _await_ready(url, folder)
-        yield url, _kubeconfig(folder, url)
+        yield url, kubeconfig(folder, url)
 
 
 def _await_ready(url: str, folder: Path) -> None:
@@ -123,7 +109,8 @@ def _await_ready(url: str, folder: Path) -> None:
         time.sleep(0.2)
 
 
-def _kubeconfig(folder: Path, url: str) -> Path:
+def kubeconfig(folder: Path, url: str) -> Path:
+    """With all rights at `url`."""
     file = folder / "kubeconfig"
     content = {
         "apiVersion": "v1",

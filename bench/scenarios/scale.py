@@ -6,16 +6,16 @@ Runs in a network namespace of its own, as an EndpointSlice may not name a loopb
 
 import asyncio
 import contextlib
+import http.client
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from itertools import count as counting
-from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
@@ -23,25 +23,27 @@ from bench import native, usage
 from bench.load.arrivals import parse_profile
 from bench.load.run import Plan, run
 from bench.load.scenario import Request, Scenario
+from bench.peers.compare import make_certificate
 from bench.peers.process import free_port, python_env
-from bench.scenarios import Finding, ScenarioFailed, Skipped, documents
-from bench.scenarios.apiserver import Api, api_server, programs
+from bench.scenarios import Finding, ScenarioFailed, Skipped, crowd
+from bench.scenarios.apiserver import TOKEN, Api, api_server, kubeconfig, programs
+from bench.scenarios.documents import Document
+from bench.scenarios.relay import TURN, Arrivals, relay
 from bench.scenarios.stage import is_root
 
 ADDRESS = "10.99.0.1"
 HOST = "h0.example.com"
-CLASS = "nginx"
-PER_SERVICE = 10
-CHANGES = 200
-PER_SECOND = 200
+CHANGES = 300
 LOAD_SECONDS = 8.0
+POLL_SECONDS = 0.0002
 GIVE_UP_SECONDS = 300.0
 
 
 def scale(full: bool) -> Finding:
     """10,000 Ingresses, 10,000 Services and 100,000 endpoints (in full) at an API server.
 
-    Changes are timed from the arrival of their event, as another watcher sees it, to the first answer by them.
+    Changes are timed to the first answer by them, from the arrival of their event at the controller and from when they
+    were sent to the API server; first alone, then while 200 others a second are made.
     """
     if not is_root():
         raise Skipped("needs root: makes a network namespace")
@@ -55,44 +57,22 @@ def scale(full: bool) -> Finding:
     return Finding(json.loads(done.stdout))
 
 
-def _service(number: int) -> documents.Document:
-    found = documents.service(f"s{number}")
-    del found["spec"]["clusterIP"]
-    return found
+class _Taken(NamedTuple):
+    """How long a change took until the first answer by it, in ms."""
 
-
-def _endpoints(number: int, port: int, addresses: list[str] | None = None) -> documents.Document:
-    """The first Service's are there; those of the others are only names."""
-    some = addresses or [f"10.{100 + number // 65536}.{number // 256 % 256}.{each}" for each in range(PER_SERVICE)]
-    return documents.endpoints(f"s{number}", port, addresses=some)
-
-
-def _ingress(name: str, host: str, service: str = "s0") -> documents.Document:
-    found = documents.ingress(name, [host], service)
-    found["spec"]["ingressClassName"] = CLASS
-    return found
+    since_arrival: float
+    since_sent: float
 
 
 class _Cluster:
-    def __init__(self, api: Api, ports: tuple[int, int], count: int) -> None:
+    def __init__(self, api: Api, arrivals: Arrivals, ports: tuple[int, int], count: int) -> None:
         self.api = api
+        self.arrivals = arrivals
         self.ports = ports
         self.count = count
         self.http = 0
         self.process: asyncio.subprocess.Process | None = None
-
-    async def fill(self) -> None:
-        api = self.api
-        await api.send("POST", "/api/v1/namespaces", {"metadata": {"name": "bench"}})
-        await api.create([{
-            "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": CLASS},
-            "spec": {"controller": "k8s.io/ingress-nginx"},
-        }])  # fmt: skip
-        await api.create(map(_service, range(self.count)))
-        await api.create([_endpoints(0, self.ports[0], [ADDRESS])])
-        await api.create(_endpoints(each, 8080) for each in range(1, self.count))
-        await api.create(_ingress(f"i{each}", f"h{each}.example.com", f"s{each}") for each in range(1, self.count))
-        await api.create([_ingress("i0", HOST)])
+        self.turns = counting(1)
 
     @contextlib.asynccontextmanager
     async def controller(self, config: Path) -> AsyncIterator[float]:
@@ -101,113 +81,156 @@ class _Cluster:
         argv = [sys.executable, "-m", "causeway", "ingress", "--kubeconfig", str(config), "--workers", "1"]
         argv += ["--http", f"127.0.0.1:{self.http}", "--lease-namespace", "bench"]
         with (config.parent / "controller.log").open("wb") as output:
-            began = time.perf_counter()
+            began = time.monotonic_ns()
             self.process = await asyncio.create_subprocess_exec(*argv, stdout=output, stderr=output)
         try:
-            await self.until(HOST, self.ports[0])
-            yield time.perf_counter() - began
+            yield (await self.answered(HOST, self.ports[0]) - began) / 1e9
         finally:
             self.process.terminate()
             await self.process.wait()
 
-    async def until(self, host: str, port: int | None = None) -> float:
-        """Ask until the endpoint at `port` (None: any) answers; how long that took, in seconds."""
-        began = time.perf_counter()
-        while time.perf_counter() - began < GIVE_UP_SECONDS:
-            with contextlib.suppress(OSError, aiohttp.ClientError):
-                async with self.api.session.get(f"http://127.0.0.1:{self.http}/", headers={"Host": host}) as answer:
-                    if answer.status == 200 and port in (None, int(answer.headers["X-Endpoint"])):
-                        return time.perf_counter() - began
-            await asyncio.sleep(0.0002)
-        raise ScenarioFailed(f"{host} was not answered within {GIVE_UP_SECONDS:g} s")
+    async def answered(self, host: str, port: int) -> int:
+        """Ask until the endpoint at `port` has answered; when that was."""
+        return await asyncio.to_thread(_until_answered, self.http, host, port)
 
-    async def timed(
-        self, events: AsyncIterator[str], name: str, change: Awaitable[None], wait: Callable[[], Awaitable[float]]
-    ) -> float:
-        """Milliseconds from the event about `name` to what `wait` waits for."""
-        making = asyncio.ensure_future(change)
-        async for each in events:
-            if each == name:
-                break
-        seconds = await wait()
+    async def timed(self, change: Document, host: str, port: int, *, new: bool) -> _Taken:
+        turn = next(self.turns)
+        change["metadata"]["annotations"] = {TURN: str(turn)}
+        sent = time.monotonic_ns()
+        making = asyncio.create_task(self.api.create([change]) if new else self.api.put(change))
+        arrived = await self.arrivals.of(turn)
+        live = await self.answered(host, port)
         await making
-        return seconds * 1000
+        return _Taken((live - arrived) / 1e6, (live - sent) / 1e6)
 
-    async def endpoint_changes(self) -> list[float]:
+    async def endpoint_changes(self) -> list[_Taken]:
+        """The only endpoint of the first Service moves to and fro, an even number of times."""
         found = []
-        async with self.api.watch("EndpointSlice", "metadata.name=s0-1") as events:
-            for number in range(CHANGES):
-                port = self.ports[(number + 1) % 2]
-                change = self.api.put(_endpoints(0, port, [ADDRESS]))
-                found.append(await self.timed(events, "s0-1", change, lambda port=port: self.until(HOST, port)))  # type: ignore[misc]
-        return sorted(found)
+        for number in range(CHANGES):
+            port = self.ports[(number + 1) % 2]
+            found.append(await self.timed(crowd.endpoints(0, port, [ADDRESS]), HOST, port, new=False))
+        return found
 
-    async def ingress_changes(self) -> list[float]:
+    async def new_ingresses(self, name: str) -> list[_Taken]:
         found = []
-        async with self.api.watch("Ingress") as events:
-            for number in range(CHANGES):
-                name, host = f"new{number}", f"new{number}.example.com"
-                change = self.api.create([_ingress(name, host)])
-                found.append(await self.timed(events, name, change, lambda host=host: self.until(host)))  # type: ignore[misc]
-        return sorted(found)
+        for number in range(CHANGES):
+            host = f"{name}{number}.example.com"
+            found.append(await self.timed(crowd.ingress(f"{name}{number}", host), host, self.ports[0], new=True))
+        return found
 
     async def load(self) -> dict[str, Any]:
         asks = Scenario(target=f"http://127.0.0.1:{self.http}", requests=(Request(host=HOST),))
         pieces = parse_profile("1000", LOAD_SECONDS)
         return await run(asks, Plan(duration_seconds=LOAD_SECONDS, connections=16, pieces=pieces))
 
-    async def churn(self) -> int:
-        """Slices of other Services, until cancelled; how many changes there were."""
-        began, made = time.perf_counter(), 0
-        ports = cycle((8081, 8082, 8083))
-        with contextlib.suppress(asyncio.CancelledError):
-            for made in counting(1):
-                await self.api.put(_endpoints(1 + made % (self.count - 1), next(ports)))
-                await asyncio.sleep(max(0.0, began + made / PER_SECOND - time.perf_counter()))
-        return made
+    async def measured(self) -> dict[str, Any]:
+        alone = _figures("", await self.endpoint_changes(), await self.new_ingresses("new"))
+        quiet = await self.load()
+        async with _churn(self.api.url, self.count) as rates:
+            busy = await self.load()
+            rest = _figures(" under changes", await self.endpoint_changes(), await self.new_ingresses("more"))
+        return {
+            **alone,
+            **rest,
+            "requests' p99 in quiet, ms": quiet["latency_ms"]["p99"],
+            "requests' p99 under changes, ms": busy["latency_ms"]["p99"],
+            "changes a second meanwhile": round(rates[-1]),
+            "errors": sum(quiet["errors"].values()) + sum(busy["errors"].values()),
+        }
+
+    def memory(self) -> dict[str, Any]:
+        assert self.process is not None
+        worker = usage.family(self.process.pid)[-1]
+        return {
+            "memory of the worker, MiB": round(usage.own_memory_bytes(worker) / (1 << 20), 1),
+            "memory of all, MiB": round(usage.memory_bytes(self.process.pid) / (1 << 20), 1),
+        }
 
 
-async def _measure(count: int, folder: Path, url: str, config: Path) -> dict[str, Any]:
-    headers = {"Authorization": "Bearer bench"}
+@contextlib.asynccontextmanager
+async def _churn(url: str, count: int) -> AsyncIterator[list[float]]:
+    """Changes of other objects are made; how many a second, as known so far."""
+    argv = [sys.executable, "-m", "bench.scenarios.crowd", url, str(count)]
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, env=python_env())
+    output, rates = process.stdout, [0.0]
+    assert output is not None
+
+    async def read() -> None:
+        async for line in output:
+            made, seconds = map(float, line.split())
+            rates.append(made / seconds)
+
+    reading = asyncio.create_task(read())
+    try:
+        yield rates
+        if process.returncode is not None:
+            raise ScenarioFailed("the changes have ended")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await reading
+
+
+def _until_answered(at: int, host: str, port: int) -> int:
+    """Blocks; the client is as small as it can be, because the time it takes counts."""
+    connection = http.client.HTTPConnection("127.0.0.1", at, timeout=10)
+    until = time.monotonic() + GIVE_UP_SECONDS
+    with contextlib.closing(connection):
+        while time.monotonic() < until:
+            try:
+                connection.request("GET", "/", headers={"Host": host})
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()
+            else:
+                if answer.status == 200 and answer.headers["X-Endpoint"] == str(port):
+                    return time.monotonic_ns()
+            time.sleep(POLL_SECONDS)
+    raise ScenarioFailed(f"{host} was not answered within {GIVE_UP_SECONDS:g} s")
+
+
+async def _measure(count: int, folder: Path, url: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    make_certificate(folder)
     with native.endpoint("any=1") as (one, _), native.endpoint("any=1") as (two, _):
-        async with aiohttp.ClientSession(headers=headers) as session:
-            cluster = _Cluster(Api(url, session), (one, two), count)
-            await cluster.fill()
-            async with cluster.controller(config) as start:
-                endpoint, ingress = await cluster.endpoint_changes(), await cluster.ingress_changes()
-                quiet = await cluster.load()
-                churning = asyncio.ensure_future(cluster.churn())
-                busy = await cluster.load()
-                churning.cancel()
-                assert cluster.process is not None
-                worker = usage.family(cluster.process.pid)[-1]
+        async with aiohttp.ClientSession(headers=headers) as session, relay(url, folder) as arrivals:
+            api = Api(url, session)
+            await crowd.fill(api, count, crowd.endpoints(0, one, [ADDRESS]))
+            cluster = _Cluster(api, arrivals, (one, two), count)
+            async with cluster.controller(kubeconfig(folder, arrivals.url)) as start:
                 return {
                     "Ingresses": count,
                     "Services": count,
-                    "endpoints": count * PER_SERVICE,
+                    "endpoints": count * crowd.PER_SERVICE,
                     "start to first right answer, s": round(start, 2),
-                    "changed endpoint, median, ms": _share(endpoint, 0.5),
-                    "changed endpoint, p99, ms": _share(endpoint, 0.99),
-                    "new Ingress, median, ms": _share(ingress, 0.5),
-                    "new Ingress, p99, ms": _share(ingress, 0.99),
-                    "memory of the worker, MiB": round(usage.own_memory_bytes(worker) / (1 << 20), 1),
-                    "memory of all, MiB": round(usage.memory_bytes(cluster.process.pid) / (1 << 20), 1),
-                    "requests' p99 in quiet, ms": quiet["latency_ms"]["p99"],
-                    "requests' p99 under changes, ms": busy["latency_ms"]["p99"],
-                    "changes a second meanwhile": round(await churning / LOAD_SECONDS),
-                    "errors": sum(quiet["errors"].values()) + sum(busy["errors"].values()),
+                    **await cluster.measured(),
+                    **cluster.memory(),
                 }
 
 
-def _share(ordered: list[float], share: float) -> float:
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))], 2)
+def _figures(when: str, endpoints: list[_Taken], ingresses: list[_Taken]) -> dict[str, float]:
+    found = {}
+    for what, taken in (("changed endpoint", endpoints), ("new Ingress", ingresses)):
+        for since, values in (
+            ("", [each.since_arrival for each in taken]),
+            (" since sent", [each.since_sent for each in taken]),
+        ):
+            found[f"{what}{when}{since}, median, ms"] = _share(values, 0.5)
+            found[f"{what}{when}{since}, p99, ms"] = _share(values, 0.99)
+    return found
+
+
+def _share(values: list[float], share: float) -> float:
+    return round(sorted(values)[min(len(values) - 1, int(len(values) * share))], 2)
 
 
 def main() -> None:
     for command in ("ip link set lo up", f"ip address add {ADDRESS}/32 dev lo"):
         subprocess.run(command.split(), check=True)
-    with tempfile.TemporaryDirectory(prefix="causeway-bench-") as scratch, api_server(Path(scratch)) as (url, config):
-        print(json.dumps(asyncio.run(_measure(int(sys.argv[1]), Path(scratch), url, config))))
+    with tempfile.TemporaryDirectory(prefix="causeway-bench-") as scratch, api_server(Path(scratch)) as (url, _):
+        print(json.dumps(asyncio.run(_measure(int(sys.argv[1]), Path(scratch), url))))
 
 
 if __name__ == "__main__":
