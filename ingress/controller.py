@@ -1,5 +1,7 @@
 """Store -> routing tables -> workers: the reconcile step of the L7 half, and what it tells the operator."""
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +15,10 @@ from lb.cluster.problems import Problem
 from lb.reconcile import ApplyFailed
 
 log = logging.getLogger(__name__)
+
+LOOK_AT = 10
+"""Keys at a time: a millisecond's work."""
+LOOK_PAUSE_SECONDS = 0.02
 
 
 class Controller:
@@ -58,6 +64,14 @@ class Controller:
     def refresh(self, keys: Sequence[Key] | None = None) -> None:
         """The same at once. Raises ApplyFailed."""
         self._hand_on(self._compile(keys))
+
+    async def look_again(self) -> None:
+        """Look at everything once more, a little at a time: a change that comes meanwhile need not wait for it."""
+        keys = self.table.keys()
+        for at in range(0, len(keys), LOOK_AT):
+            with contextlib.suppress(ApplyFailed):  # logged; what it would have changed is told with the next
+                self.refresh(keys[at : at + LOOK_AT])
+            await asyncio.sleep(LOOK_PAUSE_SECONDS)
 
     def _hand_on(self, changes: Changes) -> None:
         for table in ("hosts", "backends", "certificates"):
@@ -119,19 +133,16 @@ class Controller:
     def _tell(self, changes: Changes, first: bool) -> None:
         table = self.table
         if first or changes.hosts:
-            routes = sum(len(each.routes) for each in table.hosts.values())
             log.info(
                 "serving %d hosts, %d routes, %d backends, %d certificates; %d problems",
-                len(table.hosts), routes, len(table.backends), len(table.certificates), len(table.problems),
+                len(table.hosts), table.route_count, len(table.backends), len(table.certificates), len(table.problems),
             )  # fmt: skip
         for backend in changes.backends.values():
             if backend is not None:
                 _tell_of_backend(backend, first)
-        if not self._told_of_tls and self.default_certificate is None:
-            wants = next((claims for claims in table.claims.values() if claims.wants_tls), None)
-            if wants is not None:
-                self._told_of_tls = True
-                log.warning("Ingress %s asks for TLS, but nothing listens for it (add --https :8443)", wants.title)
+        if table.wants_tls and not self._told_of_tls and self.default_certificate is None:
+            self._told_of_tls = True
+            log.warning("Ingress %s asks for TLS, but nothing listens for it (add --https :8443)", table.wants_tls)
 
 
 def _tell_of_backend(backend: Backend, first: bool) -> None:

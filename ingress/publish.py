@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 2.0
+AT_ONCE = 50
+"""Ingresses looked at without a pause."""
 TAKE_BACK_SECONDS = 10.0
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NOTHING = IngressStatus()
@@ -116,9 +118,12 @@ class StatusPublisher:
             # The API server may be slow: the table is asked for each Ingress when its turn comes.
             moved = self._follow(table)
             every = keys is None or moved or any(key.kind == IngressClass.KIND for key in keys)
-            for key in [*table.store.keys(Ingress.KIND), *self._written] if every else keys or ():
+            look_at = [*table.store.keys(Ingress.KIND), *self._written] if every else keys or ()
+            for number, key in enumerate(look_at):
                 if key.kind == Ingress.KIND:
                     await self._write(table, key)
+                if number % AT_ONCE == AT_ONCE - 1:
+                    await asyncio.sleep(0)  # tables first: they may have changed meanwhile
 
         async def publish() -> None:
             await reconcile_forever(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -37,8 +38,6 @@ from lb.reconcile import ApplyFailed, reconcile_forever
 
 log = logging.getLogger(__name__)
 
-SETTLE_SECONDS = 0.01
-"""How long changes are gathered: long enough for the objects of one file, short enough for an endpoint that leaves."""
 DRIFT_SECONDS = 600.0
 STATS_PERIOD_SECONDS = 5.0
 """How often workers are asked what they have counted: so much is lost of the counts of one that is killed."""
@@ -141,7 +140,7 @@ class Proxy:
         self.controller.before_first = self._before_first
         check = plan.tuning.health_check
         self.health = HealthChecks(check, self.supervisor.publish) if check is not None else None
-        self.totals = Totals(self.table, plan.metrics.bounds)
+        self.totals = Totals(plan.metrics.bounds)
         self.stop = Stop()
         self.maintenance = Maintenance(self)
         self.successor: Successor | None = None
@@ -164,7 +163,7 @@ class Proxy:
         if changes.backends:
             self.names.wake()
         if changes.hosts:
-            self.totals.routes_changed()
+            self.totals.routes_changed(changes.hosts)
 
     async def _before_first(self) -> None:
         """What the first tables need from outside: addresses of names, and Secrets."""
@@ -282,13 +281,18 @@ class Proxy:
                 FOLDER_KINDS,
                 self.controller.apply,
                 synced=plan.source.synced,
-                settle_seconds=SETTLE_SECONDS,
-                drift_seconds=DRIFT_SECONDS,
             ),
+            self._look_again(),
             self.names.run(),
             self._count(),
             self._begin(),
         ]
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(DRIFT_SECONDS)
+            if self.controller.applied:
+                await self.controller.look_again()
 
     async def _begin(self) -> None:
         """Say when we serve, and to whom it matters."""
@@ -297,6 +301,9 @@ class Proxy:
             self.in_charge.set()
         await self.plan.source.synced.wait()
         await self.supervisor.first_applied.wait()
+        # What has been read stays for long: a walk over all of it, as it grows on, would hold up changes.
+        gc.collect()
+        gc.freeze()
         if predecessor is not None:
             predecessor.say_ready()
             await predecessor.let_go()
@@ -349,6 +356,7 @@ class Proxy:
         await self.supervisor.refresh_stats()
         for worker in self.supervisor.workers.values():
             self.totals.take(worker)
+        self.totals.all_taken()
 
     async def _drain(self, delay_seconds: float) -> bool:
         """Not ready any more; a moment later no new connections; then until the last request or the limit."""

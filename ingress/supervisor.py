@@ -18,6 +18,7 @@ from ingress import wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
 from ingress.ports import Ports
+from ingress.proxy.counted import EndpointSeen
 from ingress.routes.model import Changes, Config, Endpoint
 from ingress.tallies import make_tallies
 from ingress.tickets import TicketKeys
@@ -151,6 +152,10 @@ class Supervisor:
     async def refresh_stats(self) -> None:
         """Ask every worker what it has counted."""
         await asyncio.gather(*(worker.ask_stats() for worker in list(self.workers.values())))
+
+    async def seen_endpoints(self) -> list[list[EndpointSeen]]:
+        """What each worker has seen of its endpoints."""
+        return await asyncio.gather(*(worker.ask_endpoints() for worker in list(self.workers.values())))
 
     async def drain(self, limit_seconds: float) -> bool:
         """Stop accepting and wait until every request is answered; return False if the limit cut some off."""

@@ -1,7 +1,7 @@
 """What supervisor and workers say to each other over a unix socketpair: frames of 4 bytes length and one message.
 
-Supervisor to worker: Start, Configure, Ports, Update, TicketKeys, Drain, AskStats, Ping, OpenLog.
-Worker to supervisor: Applied, CountedRequests, Stats, Pong, Drained.
+Supervisor to worker: Start, Configure, Ports, Update, TicketKeys, Drain, AskStats, AskEndpoints, Ping, OpenLog.
+Worker to supervisor: Applied, CountedRequests, Stats, SeenEndpoints, Pong, Drained.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ingress.proxy.counted import Counted
+from ingress.proxy.counted import Counted, EndpointSeen
 from ingress.routes.model import Backend, Certificate, Changes, Endpoint, FilterLine, HostTable, Route, split_key
 
 LENGTH_BYTES = 4
@@ -119,6 +119,10 @@ class AskStats(Message, frozen=True):
     number: int
 
 
+class AskEndpoints(Message, frozen=True):
+    number: int
+
+
 class Ping(Message, frozen=True):
     """Answer with the same number: the loop turns."""
 
@@ -161,12 +165,20 @@ class CountedRequests(Message, frozen=True):
     rows: tuple[Counted, ...]
 
 
+class SeenEndpoints(Message, frozen=True):
+    """An answer to AskEndpoints, part by part."""
+
+    number: int
+    rows: tuple[EndpointSeen, ...]
+    last: bool = False
+
+
 class Drained(Message, frozen=True):
     """No connection is left."""
 
 
-Downward = Start | Configure | Ports | Update | Drain | AskStats | Ping | OpenLog | TicketKeys
-Upward = Applied | Stats | CountedRequests | Pong | Drained
+Downward = Start | Configure | Ports | Update | Drain | AskStats | AskEndpoints | Ping | OpenLog | TicketKeys
+Upward = Applied | Stats | CountedRequests | SeenEndpoints | Pong | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 _downward = msgspec.msgpack.Decoder(Downward)

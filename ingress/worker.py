@@ -6,6 +6,7 @@ as little as it can: everything here is in memory once per worker. It ends when 
 
 import asyncio
 import ctypes
+import gc
 import logging
 import os
 import select
@@ -70,6 +71,7 @@ class Worker:
         self.asked_stats: list[int] = []
         """Questions that are not answered yet."""
         self.telling: asyncio.Task[None] | None = None
+        self.looking: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until the supervisor is gone or every connection has drained."""
@@ -104,6 +106,9 @@ class Worker:
             self.asked_stats.append(message.number)
             if len(self.asked_stats) == 1:
                 self.telling = asyncio.create_task(self.tell_stats(self.engine))
+        elif isinstance(message, wire.AskEndpoints):
+            assert self.engine is not None
+            self.looking = asyncio.create_task(self.tell_endpoints(self.engine, message.number))
         elif isinstance(message, wire.Ping):
             self.say(wire.Pong(message.number))
         elif isinstance(message, wire.TicketKeys):
@@ -210,6 +215,10 @@ class Worker:
     def listen(self, engine: Engine) -> None:
         """After the first update: from now on there is something to answer with."""
         listeners, self.listeners = self.listeners, ()
+        if listeners:
+            # The first tables stay for long: no walk over them while requests wait.
+            gc.collect()
+            gc.freeze()
         for listener in listeners:
             headed = listener.proxy_protocol or self.proxy_protocol
             engine.listen(listener.fd, tls=listener.tls, port=listener.port, proxy_protocol=headed)
@@ -233,6 +242,14 @@ class Worker:
                 self.say(wire.CountedRequests(some))
                 await asyncio.sleep(0)
             self.say(_stats(self.asked_stats.pop(0), engine))
+
+    async def tell_endpoints(self, engine: Engine, number: int) -> None:
+        """Likewise a little at a time: a table of 100,000 endpoints is a tenth of a second's work."""
+        rows = engine.seen_endpoints()
+        while some := tuple(islice(rows, ROWS)):
+            self.say(wire.SeenEndpoints(number, some))
+            await asyncio.sleep(0)
+        self.say(wire.SeenEndpoints(number, (), True))
 
     async def finish(self, engine: Engine) -> None:
         """Accept who waits already, then nobody; until every connection is closed."""

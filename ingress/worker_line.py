@@ -6,13 +6,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from ingress import wire
-from ingress.proxy.counted import Counted
+from ingress.proxy.counted import Counted, EndpointSeen
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class Worker:
         self.counted: list[Counted] = []
         """Requests it has told of, for whoever adds them up."""
         self._questions: dict[int, asyncio.Future[None]] = {}
+        self._seen: dict[int, list[EndpointSeen]] = {}
         self._asked = 0
         self._pings = 0
         self._pongs = 0
@@ -84,29 +85,48 @@ class Worker:
         return owed if self._pongs else owed // START_GRACE
 
     async def ask_stats(self) -> None:
-        """Refresh `stats`; give up after a while, so that a stopped process holds nobody up."""
+        """Refresh `stats`."""
+        await self._ask(wire.AskStats)
+
+    async def ask_endpoints(self) -> list[EndpointSeen]:
+        """What it has seen of each endpoint; see Engine.seen_endpoints."""
+        self._seen[self._asked + 1] = rows = list[EndpointSeen]()
+        await self._ask(wire.AskEndpoints)
+        return rows
+
+    async def _ask(self, question: Callable[[int], wire.Downward]) -> None:
+        """Until it is answered; give up after a while, so that a stopped process holds nobody up."""
         self._asked += 1
+        number = self._asked
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._questions[self._asked] = answered
-        self.send(wire.AskStats(self._asked))
+        self._questions[number] = answered
+        self.send(question(number))
         try:
             async with asyncio.timeout(STATS_SECONDS):
                 await answered
         except TimeoutError:
             log.warning("worker %d (pid %d) does not answer", self.slot, self.pid)
         finally:
-            self._questions.pop(self._asked, None)
+            self._questions.pop(number, None)
+            self._seen.pop(number, None)
+
+    def _answered(self, number: int) -> None:
+        answered = self._questions.pop(number, None)
+        if answered is not None and not answered.done():
+            answered.set_result(None)
 
     def take(self, message: wire.Upward) -> None:
         if isinstance(message, wire.Applied):
             self.applied = message.generation
         elif isinstance(message, wire.Stats):
             self.stats = msgspec.msgpack.decode(message.stats)
-            answered = self._questions.pop(message.number, None)
-            if answered is not None and not answered.done():
-                answered.set_result(None)
+            self._answered(message.number)
         elif isinstance(message, wire.CountedRequests):
             self.counted += message.rows
+        elif isinstance(message, wire.SeenEndpoints):
+            self._seen.get(message.number, []).extend(message.rows)
+            if message.last:
+                self._answered(message.number)
         elif isinstance(message, wire.Pong):
             self._pongs = message.number
         else:

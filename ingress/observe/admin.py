@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ingress.observe.metrics import exposition
+from ingress.proxy.counted import EndpointSeen
 from ingress.routes.compile import RoutingTable
 
 if TYPE_CHECKING:
@@ -84,9 +85,8 @@ class AdminEndpoint:
 
     async def endpoints(self, _request: web.Request) -> web.Response:
         """Every endpoint as JSON, with what the workers that run now have seen of it."""
-        await self.proxy.refresh_stats()
-        stats = [worker.stats.get("endpoints", {}) for worker in self.proxy.supervisor.workers.values()]
-        return _json({"endpoints": describe_endpoints(self.proxy.table, stats)})
+        seen = await self.proxy.supervisor.seen_endpoints()
+        return _json({"endpoints": describe_endpoints(self.proxy.table, seen)})
 
 
 def _json(answer: object) -> web.Response:
@@ -113,8 +113,8 @@ def describe_routes(table: RoutingTable) -> list[dict[str, object]]:
     ]
 
 
-def describe_endpoints(table: RoutingTable, stats: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
-    """Every endpoint with the backends it answers for; stats: by worker, what its engine says of each address.
+def describe_endpoints(table: RoutingTable, seen: Sequence[Sequence[EndpointSeen]]) -> list[dict[str, object]]:
+    """Every endpoint with the backends it answers for; seen: by worker, what its engine says of each.
 
     An endpoint that is being left keeps its line, without backends, until its last connection is closed.
     """
@@ -122,15 +122,21 @@ def describe_endpoints(table: RoutingTable, stats: Sequence[Mapping[str, Any]]) 
     for key in sorted(table.backends):
         for endpoint in table.backends[key].endpoints:
             backends.setdefault(_shown(*endpoint), []).append(key)
-    seen = {address for each in stats for address in each}
+    rows: dict[str, list[EndpointSeen]] = {address: [] for address in backends}
+    ejecting: dict[str, set[int]] = {}
+    for worker, each in enumerate(seen):
+        for row in each:
+            rows.setdefault(row.address, []).append(row)
+            if row.ejected:
+                ejecting.setdefault(row.address, set()).add(worker)
     return [
         {
             "address": address,
             "backends": backends.get(address, []),
-            **{name: sum(each.get(address, {}).get(name, 0) for each in stats) for name in COUNTED},
-            "ejected_by_workers": sum(bool(each.get(address, {}).get("ejected")) for each in stats),
+            **{name: sum(getattr(row, name) for row in rows[address]) for name in COUNTED},
+            "ejected_by_workers": len(ejecting.get(address, ())),
         }
-        for address in sorted({*backends, *seen})
+        for address in sorted(rows)
     ]
 
 

@@ -189,7 +189,7 @@ def _tables(proxy: "Proxy") -> Iterator[Metric]:
     table = proxy.table
     sizes = GaugeMetricFamily("causeway_table_entries", "What is being served.", labels=("table",))
     sizes.add_metric(("hosts",), len(table.hosts))
-    sizes.add_metric(("routes",), sum(len(each.routes) for each in table.hosts.values()))
+    sizes.add_metric(("routes",), table.route_count)
     sizes.add_metric(("backends",), len(table.backends))
     sizes.add_metric(("certificates",), len(table.certificates))
     yield sizes

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ingress.proxy.counted import Counted
-from ingress.routes.compile import RoutingTable
-from ingress.routes.model import Route, split_key
+from ingress.routes.model import HostTable, Route, split_key
 
 if TYPE_CHECKING:
     from ingress.worker_line import Worker
@@ -80,8 +79,7 @@ class Handed(msgspec.Struct):
 class Totals:
     """Sums over all workers there have been."""
 
-    def __init__(self, table: RoutingTable, bounds: tuple[tuple[float, ...], ...] = ()) -> None:
-        self.table = table
+    def __init__(self, bounds: tuple[tuple[float, ...], ...] = ()) -> None:
         self.bounds = bounds
         """Of the histograms: others cannot be added to them."""
         self.requests: dict[Told, Sums] = {}
@@ -89,8 +87,12 @@ class Totals:
         """All requests, also those of routes that are gone."""
         self.events = Counter[str]()
         self._seen: dict[int, Mapping[str, int]] = {}  # pid -> its events when last taken
+        self._routes: dict[str, tuple[Route, ...]] = {}  # host -> its routes
         self._labels: dict[int, Labels] = {}  # route id -> labels
-        self._labels_before: dict[int, Labels] = {}
+        self._live: dict[Labels, int] = {NOBODY: 1}  # how many routes have them
+        self._told: dict[Labels, list[Told]] = {}  # what there is of them in `requests`
+        self._gone: dict[int, Labels] = {}  # routes that have gone since the workers were asked
+        self._gone_before: dict[int, Labels] = {}
 
     def take(self, worker: "Worker") -> None:
         """Add what a worker has counted since it was last taken."""
@@ -100,12 +102,15 @@ class Totals:
             labels = self._labels_of(row.route)
             if labels is not None:
                 canary = split_key(row.alternative)[1] if row.alternative else ""
-                told = Told(labels, canary, row.method, row.status)
-                self.requests.setdefault(told, Sums()).join(row)
+                self._sums(Told(labels, canary, row.method, row.status)).join(row)
         now, before = worker.stats.get("events", {}), self._seen.get(worker.pid, {})
         for event, count in now.items():
             self.events[event] += count - before.get(event, 0)
         self._seen[worker.pid] = now
+
+    def all_taken(self) -> None:
+        """Every worker has just been asked and taken: nothing more comes of routes that went before the last time."""
+        self._gone_before, self._gone = self._gone, {}
 
     def lost(self, worker: "Worker") -> None:
         """A worker has ended: add what it said last."""
@@ -115,7 +120,7 @@ class Totals:
     def hand_out(self) -> bytes:
         """Everything, for the next supervisor: from here on only what is new is counted here."""
         handed = Handed(self.bounds, list(self.requests.items()), self.answered, dict(self.events))
-        self.requests, self.answered, self.events = {}, 0, Counter()
+        self.requests, self.answered, self.events, self._told = {}, 0, Counter(), {}
         return msgspec.msgpack.encode(handed)
 
     def inherit(self, handed: bytes) -> None:
@@ -123,26 +128,45 @@ class Totals:
         found = msgspec.msgpack.decode(handed, type=Handed)
         if found.bounds != self.bounds:
             raise ValueError("histograms have other bounds now")
-        live = {NOBODY, *self._labels.values()}
         for told, sums in found.requests:
-            if told.labels in live:
-                self.requests.setdefault(told, Sums()).join(sums)
+            if told.labels in self._live:
+                self._sums(told).join(sums)
         self.answered += found.answered
         self.events.update(found.events)
 
+    def _sums(self, told: Told) -> Sums:
+        found = self.requests.get(told)
+        if found is None:
+            found = self.requests[told] = Sums()
+            self._told.setdefault(told.labels, []).append(told)
+        return found
+
     def _labels_of(self, route: int) -> Labels | None:
-        """None: the route is gone, and its Ingress may be too. One that has just gone still has requests to count."""
+        """None: the rule is gone. A route that has just gone still has requests to count for its rule."""
         if route == NO_ROUTE:
             return NOBODY
-        return self._labels.get(route) or self._labels_before.get(route)
+        labels = self._labels.get(route) or self._gone.get(route) or self._gone_before.get(route)
+        return labels if labels in self._live else None
 
-    def routes_changed(self) -> None:
-        """Learn the new routes; forget the counts of rules that are gone."""
-        before = self._labels
-        self._labels = {route.id: labels_of(route) for route in self.table.routes()}
-        live = {NOBODY, *self._labels.values()}
-        self._labels_before = {number: labels for number, labels in before.items() if labels in live}
-        self.requests = {told: sums for told, sums in self.requests.items() if told.labels in live}
+    def routes_changed(self, hosts: Mapping[str, HostTable | None]) -> None:
+        """Learn the routes of hosts (None: it is gone); forget the counts of rules that are gone."""
+        left: list[Labels] = []
+        for host, table in hosts.items():
+            for route in self._routes.pop(host, ()):
+                labels = self._gone[route.id] = self._labels.pop(route.id)
+                self._live[labels] -= 1
+                left.append(labels)
+            if table is not None:
+                self._routes[host] = table.routes
+                for route in table.routes:
+                    self._gone.pop(route.id, None)
+                    labels = self._labels[route.id] = labels_of(route)
+                    self._live[labels] = self._live.get(labels, 0) + 1
+        for labels in left:
+            if self._live.get(labels) == 0:
+                del self._live[labels]
+                for told in self._told.pop(labels, ()):
+                    del self.requests[told]
 
 
 def labels_of(route: Route) -> Labels:

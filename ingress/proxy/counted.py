@@ -53,3 +53,17 @@ class Counted(NamedTuple):
     octets_out: int
     seconds: Durations
     buckets: Histograms
+
+
+class EndpointSeen(NamedTuple):
+    """What was seen of one endpoint: attempts since the engine was made, connections now."""
+
+    address: str
+    """ip:port"""
+    requests: int
+    failures: int
+    open: int
+    idle: int
+    """Of those that are open."""
+    ejected: bool
+    """It is left out for failing."""

@@ -5,17 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypedDict
 
 from ingress.filters.api import ClientCertificate
-from ingress.proxy.counted import Counted
+from ingress.proxy.counted import Counted, EndpointSeen
 from ingress.proxy.settings import BackendSpec, ClientAuth, Matcher, RouteSpec, Settings
-
-class EndpointStats(TypedDict):
-    """One ip:port: attempts, failed attempts, connections open, of these idle; whether it is left out for failing."""
-
-    requests: int
-    failures: int
-    open: int
-    idle: int
-    ejected: bool
 
 class Stats(TypedDict):
     """Counted since the engine was made, `events` by reason. Of the connections open some are reading a head, some
@@ -29,7 +20,6 @@ class Stats(TypedDict):
     upstream_connections: int
     exchanges: int
     draining: bool
-    endpoints: dict[str, EndpointStats]
     events: dict[str, int]
 
 TICKET_KEY_OCTETS: int
@@ -338,6 +328,12 @@ class Engine:
 
     def stats(self) -> Stats:
         """What has been counted since the start."""
+
+    def seen_endpoints(self) -> Iterator[EndpointSeen]:
+        """What has been seen of each endpoint since the start, one by one; one that is gone meanwhile is left out.
+
+        An address that backends reach in several ways (transports) comes once for each.
+        """
 
     def take_requests(self) -> Iterator[Counted]:
         """What requests were counted since they were last taken, row by row."""

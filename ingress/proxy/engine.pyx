@@ -23,7 +23,7 @@ import weakref
 from http import HTTPStatus
 
 from ingress.filters.api import Elsewhere, Reply
-from ingress.proxy.counted import METHODS, Counted, Durations, Histograms
+from ingress.proxy.counted import METHODS, Counted, Durations, EndpointSeen, Histograms
 from ingress.proxy.logwriter import LogWriter
 from ingress.proxy.settings import BackendSpec, RouteOptions, RouteSpec
 
@@ -373,7 +373,14 @@ cdef class Engine:
 
     def stats(self):
         """What has been counted since the start; see Stats."""
-        return read_stats(self.k, self.endpoints)
+        return read_stats(self.k)
+
+    def seen_endpoints(self):
+        """What has been seen of each endpoint, one by one: there may be a hundred thousand, and requests go on."""
+        for key in list(self.endpoints):
+            address = self.endpoints.get(key)
+            if address is not None:
+                yield read_endpoint(address)
 
     def take_requests(self):
         """What requests were counted since they were last taken, row by row."""

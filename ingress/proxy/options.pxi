@@ -124,18 +124,13 @@ cdef dict client_states(Core* k):
     return {"reading": reading, "writing": writing, "waiting": k.client_n - reading - writing}
 
 
-cdef dict read_stats(Core* k, dict endpoints):
-    cdef Endpoint* e
-    cdef dict by_endpoint = {}
-    for key, address in endpoints.items():
-        e = <Endpoint*><size_t>address
-        text = (<const char*>e.key)[:e.key_n].decode()
-        row = by_endpoint.setdefault(text, {"requests": 0, "failures": 0, "open": 0, "idle": 0, "ejected": False})
-        row["requests"] += e.requests
-        row["failures"] += e.failures
-        row["open"] += e.open_n
-        row["idle"] += e.idle_n
-        row["ejected"] = row["ejected"] or bool(is_ejected(e))
+cdef object read_endpoint(object address):
+    cdef Endpoint* e = <Endpoint*><size_t>address
+    return EndpointSeen(
+        (<const char*>e.key)[:e.key_n].decode(), e.requests, e.failures, e.open_n, e.idle_n, bool(is_ejected(e)))
+
+
+cdef dict read_stats(Core* k):
     return {
         "connections": k.client_n,
         **client_states(k),
@@ -143,7 +138,6 @@ cdef dict read_stats(Core* k, dict endpoints):
         "upstream_connections": k.upstream_n,
         "exchanges": k.exchange_n,
         "draining": bool(k.draining),
-        "endpoints": by_endpoint,
         "events": dict(k.counters),
     }
 

@@ -76,7 +76,7 @@ class _Update:
 
     def __init__(self, table: RoutingTable) -> None:
         self.table = table
-        self.changes = Changes()
+        self.changes = table._untold
         self.ingresses: dict[Owner, None] = {}
         self.hosts: dict[str, None] = {}
         self.names: dict[str, None] = {}
@@ -110,6 +110,7 @@ class _Update:
         for name in self.names:
             self._certificate(name)
         self.table._updated = True
+        self.table._untold = Changes()
         return self.changes
 
     # -- what has to be looked at
@@ -233,6 +234,7 @@ class _Update:
                     table.refused[owner], now = now.refused, None
                 else:
                     table.claims[owner] = now
+                    table.wants_tls = table.wants_tls or (now.title if now.wants_tls else "")
         table._want(owner, now.secrets if now else frozenset())
         self._problems(Key(Ingress.KIND, *owner), problems)
         self._refer(owner, references)
@@ -320,6 +322,7 @@ class _Update:
         if now == before:
             return
         self.changes.hosts[host] = now
+        table.route_count += len(routes) - (len(before.routes) if before else 0)
         if now is None:
             del table.hosts[host]
         else:
@@ -348,6 +351,7 @@ class _Update:
             discard(table._backends_of, (namespace, service), key)
             self._problems(("backend", key), ())
             if table.backends.pop(key, None) is not None:
+                table._stands_for(key, before, None)
                 self.changes.backends[key] = None
             return
         table._backends_of.setdefault((namespace, service), set()).add(key)
@@ -355,6 +359,7 @@ class _Update:
         now = compile_backend(table.store, namespace, service, port, around=table.around, variant=variant)
         self._problems(("backend", key), backend_problems(now, chain(*table._routes_to[key].values())))
         if now != before:
+            table._stands_for(key, before, now)
             table.backends[key] = now
             self.changes.backends[key] = now
 

@@ -25,7 +25,11 @@ DATAGRAMS = "udp:"
 """Likewise, of its datagrams."""
 
 
-class Route(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """Base of what the tables are made of: trees, so the garbage collector need not walk ten thousands of them."""
+
+
+class Route(Entry, frozen=True):
     """Requests to one path (or below it) of one host go to one backend."""
 
     id: int
@@ -61,7 +65,7 @@ class Route(msgspec.Struct, frozen=True):
         return "default" if self.default else "Exact" if self.exact else "Prefix"
 
 
-class HostTable(msgspec.Struct, frozen=True):
+class HostTable(Entry, frozen=True):
     """All routes of one host. Swapped as a whole."""
 
     host: str
@@ -81,7 +85,7 @@ class HostTable(msgspec.Struct, frozen=True):
     of its route in `routes`. Empty: they are plain paths."""
 
 
-class Variant(msgspec.Struct, frozen=True):
+class Variant(Entry, frozen=True):
     """A Service port treated in another way than most: a Backend of its own."""
 
     suffix: str
@@ -144,14 +148,14 @@ class Config(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
 
-class NameAnswer(msgspec.Struct, frozen=True):
+class NameAnswer(Entry, frozen=True):
     """What a DNS name means now, or why that is not known."""
 
     addresses: tuple[str, ...] = ()
     error: str = ""
 
 
-class Backend(msgspec.Struct, frozen=True):
+class Backend(Entry, frozen=True):
     """One port of one Service, as rules refer to it, with the endpoints that may answer now."""
 
     namespace: str
@@ -212,7 +216,7 @@ def variant_suffix(key: str) -> str:
     return mark + rest
 
 
-class Certificate(msgspec.Struct, frozen=True):
+class Certificate(Entry, frozen=True):
     """What a TLS client is shown for one host (EVERY_HOST: if no other fits). Both parts in PEM."""
 
     host: str

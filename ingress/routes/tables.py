@@ -9,7 +9,19 @@ from ingress.routes.annotations import PREFIXES
 from ingress.routes.backends import Around
 from ingress.routes.certificates import Pairs
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
-from ingress.routes.model import Backend, Certificate, Config, Defaults, HostTable, NameAnswer, Rest, Route, Variant
+from ingress.routes.model import (
+    Backend,
+    Certificate,
+    Changes,
+    Config,
+    Defaults,
+    HostTable,
+    NameAnswer,
+    Rest,
+    Route,
+    Variant,
+    split_key,
+)
 from ingress.routes.rules import Claims
 from ingress.routes.selectors import fits
 from ingress.routes.treatment import Treatment, Treatments
@@ -77,10 +89,15 @@ class Tables:
         self.config = Config()
         self._rest = Rest()
         self._variants: dict[str, Variant] = {}  # by suffix
+        self._external: dict[str, set[str]] = {}  # DNS name -> keys of the backends that stand for it
+        self.route_count = 0
+        self.wants_tls = ""
+        """The first Ingress that has asked for TLS."""
         self._last_route_id = 0
         self._kept = frozenset({Key(Secret.KIND, *defaults.certificate)} if defaults.certificate else ())
         for key in self._kept:
             store.wanted.want(key)
+        self._untold = Changes()  # what is being changed; of a pass that failed, it is told with the next
 
     def ingress(self, namespace: str, name: str) -> Ingress | None:
         return self.store.get(Ingress, namespace, name)
@@ -154,14 +171,28 @@ class Tables:
         found = self.certificates.get(owner.other_names[name])
         return replace(found, host=name) if found else None
 
+    def keys(self) -> list[Key]:
+        """Everything that the tables are made of, or were made of."""
+        found = {key: None for kind in (Ingress, Service, Secret) for key in self.store.keys(kind.KIND)}
+        for cls, owners in ((Ingress, self.claims), (Ingress, self.refused), (Service, self._backends_of)):
+            found.update((Key(cls.KIND, *owner), None) for owner in owners)
+        return list(found | dict.fromkeys(self._users))
+
     def external_names(self) -> set[str]:
         """The DNS names whose addresses the backends need."""
-        return {backend.external for backend in self.backends.values() if backend.external}
+        return set(self._external)
 
     def services_named(self, name: str) -> list[Key]:
         """The ExternalName Services of a DNS name."""
-        found = (backend for backend in self.backends.values() if backend.external == name)
-        return list({Key(Service.KIND, each.namespace, each.service): None for each in found})
+        owners = {split_key(key)[:2]: None for key in sorted(self._external.get(name, ()))}
+        return [Key(Service.KIND, *owner) for owner in owners]
+
+    def _stands_for(self, key: str, before: Backend | None, now: Backend | None) -> None:
+        """Note which DNS name a backend stands for."""
+        if before is not None and before.external:
+            discard(self._external, before.external, key)
+        if now is not None and now.external:
+            self._external.setdefault(now.external, set()).add(key)
 
     def routes(self) -> Iterator[Route]:
         for table in self.hosts.values():

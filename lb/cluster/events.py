@@ -8,13 +8,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from lb.cluster.connection import ApiFailed, Connection
 from lb.cluster.objects import KINDS, Object
-from lb.cluster.problems import Problem
+from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -39,21 +38,25 @@ class Events:
         self._left = float(BURST)
         self._refused = False
 
-    async def run(self, problems: Iterable[Problem]) -> None:
-        """Until cancelled. `problems` is looked at again and again."""
+    async def run(self, problems: Problems) -> None:
+        """Until cancelled. `problems` is looked at again and again, if anything is different or not told yet."""
+        told, due = -1, 0.0
         while True:
-            await self.tell(list(problems))
+            if problems.changes != told or time.monotonic() >= due:
+                changes, now = problems.changes, time.monotonic()
+                if await self.tell(list(problems)):
+                    told, due = changes, now + AGAIN_SECONDS / 10
             await asyncio.sleep(LOOK_SECONDS)
             self._left = min(BURST, self._left + LOOK_SECONDS * PER_SECOND)
 
-    async def tell(self, problems: list[Problem]) -> None:
-        """Tell those that are new, or were told long ago, as far as the rate allows."""
+    async def tell(self, problems: list[Problem]) -> bool:
+        """Tell those that are new, or were told long ago, as far as the rate allows; return whether all are told."""
         now = time.monotonic()
         current = set(problems)
         self._told = {problem: at for problem, at in self._told.items() if problem in current}
         for problem in problems:
             if self._left < 1:
-                return
+                return False
             if now - self._told.get(problem, -AGAIN_SECONDS) < AGAIN_SECONDS:
                 continue
             found = self._object(problem)
@@ -61,8 +64,9 @@ class Events:
                 continue
             self._left -= 1
             if not await self._send(problem, found):
-                return
+                return False
             self._told[problem] = now
+        return True
 
     def _object(self, problem: Problem) -> Object | None:
         """The object it is about, if there is one in the store."""

@@ -27,8 +27,8 @@ class Key(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-class Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """Base of every API type."""
+class Struct(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True, gc=False):
+    """Base of every API type. Frozen trees hold no cycles: the garbage collector need not walk a cluster's objects."""
 
 
 class OwnerReference(Struct, frozen=True):

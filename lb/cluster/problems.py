@@ -37,6 +37,9 @@ class Problems:
 
     def __init__(self) -> None:
         self._by_origin: dict[object, tuple[Problem, ...]] = {}
+        self._count = 0
+        self.changes = 0
+        """How many there were. Who looks again and again need not while it is the same."""
 
     def replace(self, origin: object, found: Iterable[Problem]) -> tuple[Problem, ...]:
         """Set what is wrong with `origin` now; return those that were not there before (to be logged once)."""
@@ -44,6 +47,10 @@ class Problems:
         before = self._by_origin.pop(origin, ())
         if now:
             self._by_origin[origin] = now
+        if now == before:
+            return ()
+        self._count += len(now) - len(before)
+        self.changes += 1
         return tuple(problem for problem in now if problem not in before)
 
     def of(self, origin: object) -> tuple[Problem, ...]:
@@ -55,4 +62,4 @@ class Problems:
             yield from each
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_origin.values()))
+        return self._count

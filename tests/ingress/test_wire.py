@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ingress import wire
-from ingress.proxy.counted import Counted, Durations, Histograms
+from ingress.proxy.counted import Counted, Durations, EndpointSeen, Histograms
 from ingress.routes.model import Backend, Changes, HostTable, Route, Variant
 
 MESSAGES: list[wire.Message] = [
@@ -31,6 +31,7 @@ MESSAGES: list[wire.Message] = [
     wire.TicketKeys((b"one", b"two")),
     wire.Drain(),
     wire.AskStats(9),
+    wire.AskEndpoints(10),
 ]
 
 
@@ -54,10 +55,17 @@ async def test_messages_come_out_as_they_went_in(step: int) -> None:
 
 ROW = Counted(7, 200, "GET", "", 3, 400, 5 << 40, Durations(0.5, 0.25, 0.0, 0.0), Histograms(*[(1, 2)] * 7))
 
+SEEN = wire.SeenEndpoints(3, (EndpointSeen("[::1]:80", 4, 1, 2, 1, True),), True)
+
 
 async def test_upward() -> None:
     reader = asyncio.StreamReader()
-    sent = [wire.Applied(2, (wire.Refused("hosts", "x", "why"),)), wire.CountedRequests((ROW, ROW)), wire.Drained()]
+    sent = [
+        wire.Applied(2, (wire.Refused("hosts", "x", "why"),)),
+        wire.CountedRequests((ROW, ROW)),
+        SEEN,
+        wire.Drained(),
+    ]
     reader.feed_data(b"".join(map(wire.encode, sent)))
     assert [await wire.receive_upward(reader) for _ in sent] == sent
 

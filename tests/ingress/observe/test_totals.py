@@ -1,4 +1,4 @@
-"""Sums that go from one supervisor to the next. (Over workers that come and go: test_metrics.py.)"""
+"""Sums that go from one supervisor to the next, and routes that come and go. (Workers that do: test_metrics.py.)"""
 
 import socket
 
@@ -9,6 +9,7 @@ from ingress.observe.totals import NO_ROUTE, Totals
 from ingress.proxy.counted import Counted, Durations, Histograms
 from ingress.routes.compile import RoutingTable
 from ingress.worker_line import Worker
+from lb.cluster.objects import Key
 from tests.ingress.state import ingress, service, table_of
 
 BOUNDS = ((0.1, 1.0), (10.0,), (10.0,))
@@ -39,8 +40,8 @@ def row(route: int, status: int, requests: int) -> Counted:
 def totals(*names: str) -> tuple[Totals, RoutingTable]:
     rules = [ingress(name, {f"{name}.example": [("/", "Prefix", name)]}) for name in names]
     table = table_of(*rules, *(each for name in names for each in service(name)))
-    made = Totals(table, BOUNDS)
-    made.routes_changed()
+    made = Totals(BOUNDS)
+    made.routes_changed(table.hosts)
     return made, table
 
 
@@ -85,3 +86,33 @@ def test_what_does_not_fit_adds_nothing() -> None:
         new.inherit(b"nonsense")
     assert not new.answered
     assert not new.requests
+
+
+def test_a_changed_host_touches_the_counts_of_no_other() -> None:
+    made, table = totals("a", "b")
+    one, two = route_of(table, "a.example"), route_of(table, "b.example")
+    made.take(worker(1, row(one, 200, 3), row(two, 200, 4)))
+    table.store.put(ingress("a", {"a.example": [("/", "Prefix", "a"), ("/more", "Prefix", "a")]}))
+    made.routes_changed(table.update([Key("Ingress", "shop", "a")]).hosts)
+    made.take(worker(1, row(one, 200, 1), row(two, 200, 1)))
+    assert [(told.labels.ingress, sums.requests) for told, sums in made.requests.items()] == [("a", 4), ("b", 5)]
+    table.store.remove(Key("Ingress", "shop", "a"))
+    made.routes_changed(table.update([Key("Ingress", "shop", "a")]).hosts)
+    made.take(worker(1, row(one, 200, 1), row(two, 200, 1)))
+    assert [(told.labels.ingress, sums.requests) for told, sums in made.requests.items()] == [("b", 6)]
+
+
+def test_a_route_that_has_just_gone_still_counts_for_its_rule() -> None:
+    made, table = totals("a")
+    old = route_of(table, "a.example")
+    for annotations in ({"nginx.ingress.kubernetes.io/proxy-body-size": "1m"}, {}):  # the same rule, other routes
+        table.store.put(ingress("a", {"a.example": [("/", "Prefix", "a")]}, annotations=annotations))
+        made.routes_changed(table.update([Key("Ingress", "shop", "a")]).hosts)
+    assert route_of(table, "a.example") != old
+    for requests in (3, 2):
+        made.take(worker(1, row(old, 200, requests)))
+        made.all_taken()
+    assert [sums.requests for sums in made.requests.values()] == [5]
+    made.take(worker(1, row(old, 200, 7)))
+    assert [sums.requests for sums in made.requests.values()] == [5], "no worker has it any more"
+    assert made.answered == 12

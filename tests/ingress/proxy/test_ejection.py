@@ -26,7 +26,7 @@ class Switch:
 
 
 def ejected(r: Rig) -> int:
-    return sum(one["ejected"] for one in r.engine.stats()["endpoints"].values())
+    return sum(one.ejected for one in r.engine.seen_endpoints())
 
 
 async def test_a_failing_endpoint_is_left_out_and_comes_back() -> None:

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from ingress.proxy.counted import EndpointSeen
 from tests.ingress.proxy.rig import Endpoint, Request, Script, echo, read_response, request, rig
 
 
@@ -46,13 +47,10 @@ async def test_both_sides_keep_their_connections() -> None:
         await r.empty()
         assert r.endpoint.accepted == 1
         assert r.engine.stats()["accepted"] == 1
-        assert next(iter(r.engine.stats()["endpoints"].values())) == {
-            "requests": 50,
-            "failures": 0,
-            "open": 1,
-            "idle": 1,
-            "ejected": False,
-        }
+        address = f"127.0.0.1:{r.endpoint.address[1]}"
+        assert list(r.engine.seen_endpoints()) == [
+            EndpointSeen(address, requests=50, failures=0, open=1, idle=1, ejected=False)
+        ]
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
@@ -370,7 +368,7 @@ async def test_an_idle_rig_holds_nothing() -> None:
         await r.empty()
         stats = r.engine.stats()
         assert stats["exchanges"] == 0
-        assert stats["upstream_connections"] == stats["endpoints"][f"127.0.0.1:{r.endpoint.address[1]}"]["idle"]
+        assert [stats["upstream_connections"]] == [one.idle for one in r.engine.seen_endpoints()]
 
 
 @pytest.mark.parametrize(

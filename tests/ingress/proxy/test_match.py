@@ -119,7 +119,7 @@ def test_a_wrong_endpoint_is_told_and_changes_nothing(engine: Engine) -> None:
     for wrong in (("host.example", 80), ("192.0.2.1", 0), ("192.0.2.2", 65536), ("", 80)):
         with pytest.raises(ValueError, match="endpoint"):
             engine.set_backend("b", [("192.0.2.9", 80), wrong])
-    assert list(engine.stats()["endpoints"]) == ["192.0.2.1:80"]
+    assert [one.address for one in engine.seen_endpoints()] == ["192.0.2.1:80"]
 
 
 def test_many_hosts_and_paths(engine: Engine) -> None:
