@@ -12,7 +12,7 @@ from lb.cluster.connection import ApiFailed, Connection, path_of
 from lb.cluster.objects import Key, Metadata, Object, Secret, UnreadSecret
 from lb.cluster.problems import Problem, Problems
 from lb.cluster.store import ObjectStore
-from lb.cluster.wanted import Reading, plan_readings
+from lb.cluster.wanted import FEW, Reading, plan_readings
 from lb.cluster.wire import Bad, BadWire, read_some
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Secrets:
                 await self._wake.wait()
                 self._wake.clear()
                 due, self._due = self._due, {}
-                there = self._store.keys(Secret.KIND)
+                there = self._store.keys(Secret.KIND) if len(due) > FEW else ()  # a change costs what is changed
                 for reading in plan_readings(due, there, everywhere="" in self._namespaces, lists=not self._unlisted):
                     readings.put_nowait(reading)
 

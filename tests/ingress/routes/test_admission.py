@@ -1,10 +1,12 @@
 """What the webhook lets in: an Ingress beside its neighbours."""
 
+import re
+
 import pytest
 
 from ingress.routes.admission import judge
 from ingress.routes.classes import Selection
-from lb.cluster.objects import Ingress
+from lb.cluster.objects import Ingress, Metadata, UnreadSecret
 from tests.ingress.state import ingress, table_of
 
 PREFIX = "nginx.ingress.kubernetes.io/"
@@ -75,3 +77,17 @@ def test_a_path_that_cannot_be(path: str) -> None:
 
 def test_control_characters_are_refused() -> None:
     assert errors([], ours("new", app_root="/a\r\nSet-Cookie: b=c"))
+
+
+def test_a_secret_that_nobody_has_wanted_yet_is_not_missing() -> None:
+    """What is in it is read once the Ingress is there; that it is there is known before."""
+    names = ("users", "cert", "ca")
+    there = [UnreadSecret(metadata=Metadata(name=name, namespace="shop")) for name in names]
+    annotations = NGINX | {f"{PREFIX}auth-type": "basic", f"{PREFIX}auth-secret": "users"}
+    annotations |= {f"{PREFIX}auth-tls-secret": "shop/ca"}
+    asked = ingress("new", SHOP, annotations=annotations, tls=[{"hosts": ["shop.example"], "secretName": "cert"}])
+    for existing, missing in ((there, []), ([], ["ca", "cert", "users"])):
+        verdict = judge(table := table_of(*existing, selection=Selection()), asked)
+        told = [each.reason for each in verdict.warnings if "Secret" in each.reason]
+        assert sorted(re.findall(r"Secret shop/(\S+) does not exist", " ".join(told))) == missing
+        assert (len(told), verdict.errors, table.store.wanted.keys) == (len(missing), (), set())
