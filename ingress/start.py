@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from ingress import systemd
 from ingress.default_certificate import make_default_certificate
@@ -200,13 +201,14 @@ def _start(
             each.told = listening.https_told if each.tls else 0
     except CannotListen as error:
         raise click.ClickException(str(error)) from None
+    https_port = next((each.port for each in listeners if each.tls), 443)
     plan = Plan(
         store=store,
         source=source,
         selection=selection,
         listeners=listeners,
         workers=workers,
-        defaults=listening.defaults,
+        defaults=replace(listening.defaults, https_port=https_port),
         health_path=listening.health_check_path,
         admin=admin,
         publisher=publisher,

@@ -120,6 +120,8 @@ class Defaults(msgspec.Struct, frozen=True):
     udp_services: tuple[str, str] | None = None
     health_path: str = ""
     """Answered with 200 for hosts that nobody has. "": it is a path like all."""
+    https_port: int = 443
+    """Where TLS is listened for, for redirects that name it."""
     here: Here = NOWHERE
     """Where we run, if hints of endpoints are followed. A node without a zone: that of its Node object."""
 

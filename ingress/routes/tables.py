@@ -137,6 +137,7 @@ class Tables:
             prefixes=prefixes,
             default_backend=fallback,
             extensions=self.defaults.extensions,
+            https_port=self.defaults.https_port,
         )
 
     def _class(self, name: str) -> IngressClass | None:

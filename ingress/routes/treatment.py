@@ -51,10 +51,12 @@ class Treatments:
         prefixes: tuple[str, ...] = PREFIXES,
         default_backend: str = "",
         extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
+        https_port: int = 443,
     ) -> None:
         self.config = config
         self.default_backend = default_backend
         self.extensions = extensions
+        self.https_port = https_port
         self._find = find
         self._prefixes = prefixes
         self._idle = Idle(config, find, default_backend)
@@ -87,6 +89,7 @@ class Treatments:
             default_backend=self.default_backend,
             idle=self._idle,
             extensions=self.extensions,
+            https_port=self.https_port,
         )
         wishes.strict = strict
         if wishes.closed:

@@ -17,9 +17,12 @@ import pytest
 from ingress.admission import BODY_LIMIT_BYTES, AdmissionWebhook, load_pair
 from ingress.routes.admission import judge
 from ingress.routes.classes import Selection
+from ingress.routes.compile import RoutingTable
+from ingress.routes.model import Defaults
+from lb.cluster.objects import ConfigMap, Metadata
 from tests.e2e.cluster.pki import Authority
 from tests.ingress.serving import started
-from tests.ingress.state import ingress, table_of
+from tests.ingress.state import ingress, store_of
 from tests.lb.cluster.conftest import RealApi
 
 HOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
@@ -28,12 +31,17 @@ NGINX = {"kubernetes.io/ingress.class": "nginx"}
 
 
 @asynccontextmanager
-async def webhook(folder: Path, *existing: Any) -> AsyncIterator[tuple[str, Authority]]:
-    """Its url, and who has signed its certificate."""
+async def webhook(
+    folder: Path, *existing: Any, config: dict[str, str] | None = None
+) -> AsyncIterator[tuple[str, Authority]]:
+    """Its url, and who has signed its certificate. config: of the controller."""
     authority = Authority(folder / "pki")
     authority.sign("hook", "/CN=hook", "IP:127.0.0.1")
     files = (folder / "pki" / "hook.crt", folder / "pki" / "hook.key")
-    table = table_of(*existing, selection=Selection())
+    data = ConfigMap(metadata=Metadata(name="controller", namespace="ops"), data=config or {})
+    defaults = Defaults(config_map=("ops", "controller"))
+    table = RoutingTable(store_of(*existing, data), Selection(), defaults=defaults)
+    table.update(None)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         made = AdmissionWebhook(partial(judge, table), listening, load_pair(*files), files)
         running = asyncio.create_task(made.run())
@@ -55,15 +63,15 @@ def review(found: dict[str, Any], operation: str = "CREATE") -> bytes:
     return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
 
 
-def document(name: str, host: str = "shop.example", **annotations: str) -> dict[str, Any]:
+def document(
+    name: str, host: str = "shop.example", path: str = "/", kind: str = "Prefix", **annotations: str
+) -> dict[str, Any]:
     backend = {"service": {"name": "web", "port": {"number": 80}}}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
         "metadata": {"name": name, "namespace": "default", "annotations": NGINX | annotations},
-        "spec": {
-            "rules": [{"host": host, "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}]
-        },
+        "spec": {"rules": [{"host": host, "http": {"paths": [{"path": path, "pathType": kind, "backend": backend}]}}]},
     }
 
 
@@ -85,6 +93,45 @@ async def test_what_it_answers(tmp_path: Path) -> None:
         answer = json.loads((await ask(url, tmp_path, review(malformed)))[1])["response"]
         assert not answer["allowed"]
         assert "spec.rules" in answer["status"]["message"]
+
+
+def own(**annotations: str) -> dict[str, str]:
+    return {f"nginx.ingress.kubernetes.io/{name.replace('_', '-')}": value for name, value in annotations.items()}
+
+
+CANARY = own(canary="true")
+ELSEWHERE = "new.example"
+
+
+@pytest.mark.parametrize(
+    ("found", "refused"),
+    [
+        pytest.param(document("x"), "shop/first", id="251"),
+        pytest.param(document("x", path="/other"), "", id="251-another-path"),
+        pytest.param(document("x", **{"kubernetes.io/ingress.class": "traefik"}), "", id="251-another-class"),
+        pytest.param(document("x", host="main.example", **CANARY), "shop/first", id="27"),
+        pytest.param(document("x", **CANARY), "", id="251-canary"),
+        pytest.param(document("x", ELSEWHERE, "/a[0-9]+"), "has characters that", id="82"),
+        pytest.param(document("x", ELSEWHERE, "/a(b|c)", "Exact"), "has characters that", id="82-exact"),
+        pytest.param(document("x", ELSEWHERE, "/a[0-9]+", "ImplementationSpecific"), "", id="82-any-type"),
+        pytest.param(document("x", ELSEWHERE, "/A-b_c.d/0"), "", id="82-literal"),
+        pytest.param(document("x", ELSEWHERE, "/a\nb"), "spec.rules[0].http.paths[0]", id="82-line-end"),
+        pytest.param(document("x", ELSEWHERE, **own(server_snippet="deny all;")), "server-snippet", id="252"),
+        pytest.param(document("x", ELSEWHERE, **own(upstream_hash_by="$uri")), "upstream-hash-by", id="253-risk"),
+        pytest.param(document("x", ELSEWHERE, **own(proxy_body_size="1m")), "", id="253-small-risk"),
+        pytest.param(document("x", ELSEWHERE, **own(app_root="/x/forbidden")), "app-root", id="253-word"),
+    ],
+)
+async def test_251_what_is_refused(tmp_path: Path, found: dict[str, Any], refused: str) -> None:
+    rules = {host: [("/", "Prefix", "web")] for host in ("shop.example", "main.example")}
+    first = ingress("first", rules, created="2020", annotations=NGINX)
+    canary = ingress("canary", {"main.example": [("/", "Prefix", "new")]}, created="2021", annotations=NGINX | CANARY)
+    config = {"annotations-risk-level": "Medium", "annotation-value-word-blocklist": "forbidden"}
+    async with webhook(tmp_path, first, canary, config=config) as (url, _):
+        status, text = await ask(url, tmp_path, review(found))
+        answer = json.loads(text)["response"]
+        assert (status, answer["allowed"]) == (200, not refused)
+        assert refused in answer.get("status", {}).get("message", "")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"not json", b'{"request": {"uid": 7}}'])

@@ -88,13 +88,21 @@ def read_annotations(
     default_backend: str = "",
     extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
     idle: Idle | None = None,
+    https_port: int = 443,
 ) -> tuple[Wishes, list[Problem], set[Key]]:
     """What the annotations ask for, what is wrong with them, and the objects they refer to.
 
     idle: of the same ConfigMap, saves the time of groups that have nothing to read.
     """
     reader = Reader(
-        ingress, config, find, prefixes=prefixes, compat=compat, default_backend=default_backend, extensions=extensions
+        ingress,
+        config,
+        find,
+        prefixes=prefixes,
+        compat=compat,
+        default_backend=default_backend,
+        extensions=extensions,
+        https_port=https_port,
     )
     wishes = Wishes()
     if idle is not None:

@@ -48,6 +48,7 @@ class Reader:
         compat: bool = True,
         default_backend: str = "",
         extensions: Mapping[str, type[msgspec.Struct]] = NO_EXTENSIONS,
+        https_port: int = 443,
     ) -> None:
         self.ingress = ingress
         self.config = config
@@ -58,12 +59,15 @@ class Reader:
         """Key of the backend of --default-backend-service; "" if there is none."""
         self.extensions = extensions
         """Filters of other packages that the operator allows -> what they are told."""
+        self.https_port = https_port
+        """Where TLS is listened for."""
         self.problems: list[Problem] = []
         self.references: set[Key] = set()
         """Secrets, ConfigMaps and Services whose change changes what the annotations mean; also missing ones."""
         self._find = find
         self._values: dict[str, str] = {}
         self._spelled: dict[str, str] = {}
+        self._prefixes = prefixes
         for prefix in reversed(prefixes):
             for key, value in ingress.annotations.items():
                 if key.startswith(prefix):
@@ -91,11 +95,16 @@ class Reader:
     def wrong(self, name: str, reason: str, advice: str = "", *, minor: bool = False) -> None:
         """Report an annotation, or the ConfigMap's key if only that is there. `minor`: see Problem."""
         if name in self._spelled or (name and name not in self.config):
-            where = f"metadata.annotations[{self._spelled.get(name, PREFIXES[1] + name)}]"
+            where = f"metadata.annotations[{self._spelled.get(name) or self._prefix() + name}]"
             problem = Problem(f"Ingress {self.title}", where, reason, advice, minor=minor)
             if problem not in self.problems:  # several may look at one annotation
                 self.problems.append(problem)
         # What is wrong in the ConfigMap is reported once for all Ingresses, by config.py.
+
+    def _prefix(self) -> str:
+        """By which the Ingress would say more: ingress-nginx's, unless all it says is by ours."""
+        ours, theirs = self._prefixes[0], self._prefixes[-1]
+        return ours if self._spelled and all(each.startswith(ours) for each in self._spelled.values()) else theirs
 
     def text(self, name: str, default: str = "", *, config: str = "") -> str:
         """Without blanks around it. Control characters other than tab: a Problem, and as if it were not there."""

@@ -37,8 +37,6 @@ CONFIG = frozenset(
     }
 )
 
-DIFFERS = {"use-port-in-redirects": "a redirect to TLS always names port 443, whatever port listens"}
-
 CODES = (301, 302, 307, 308)
 ACME = "/.well-known/acme-challenge"
 _NOWHERE = ("", "off", "default")
@@ -72,7 +70,7 @@ def _https(reader: Reader, wishes: Wishes) -> None:
     specification = HttpsSpecification(
         status=redirect_code(reader),
         keeps_slash=reader.flag("preserve-trailing-slash", config="preserve-trailing-slash"),
-        port=443 if _with_port(reader) else 0,
+        port=reader.https_port if _with_port(reader) else 0,
         plain_below=reader.words("", (ACME,), config="no-tls-redirect-locations"),
     )
     (wishes.filters if force else wishes.tls_filters)["https"] = specification

@@ -73,6 +73,30 @@ async def test_259_targets_without_a_line(
     await site.becomes(found, [f"a.example {each}" for each in wanted])
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def behind(tmp_path_factory: Any) -> AsyncIterator[tuple[Site, Path]]:
+    """With a default backend, of a Service that no Ingress names."""
+    folder = tmp_path_factory.mktemp("behind")
+    flags = (*CONFIGURED, "--access-log", str(folder / "log"), "--access-log-format", "$host $request_uri")
+    flags += ("--default-backend-service", "shop/default")
+    async with site_of(folder / "objects", *OBJECTS, flags=flags, sizes={"default": 1}) as site:
+        yield site, folder / "log"
+
+
+async def test_240_what_the_default_backend_gets_is_logged_if_it_is_wanted(behind: tuple[Site, Path]) -> None:
+    site, path = behind
+    asked = (("nobody.example", "/x"), ("a.example", "/y"))
+    assert await lines(site, path, *asked) == ["a.example /y"]
+
+    async def found() -> list[str]:
+        return await lines(site, path, *asked)
+
+    site.configure({"enable-access-log-for-default-backend": "true"})
+    await site.becomes(found, ["nobody.example /x", "a.example /y"])
+    site.configure({"enable-access-log-for-default-backend": "false"})
+    await site.becomes(found, ["a.example /y"])
+
+
 async def test_259_the_operator_wants_none(logged: tuple[Site, Path]) -> None:
     site, path = logged
 

@@ -47,7 +47,14 @@ def lower(fields: dict[str, str]) -> dict[str, str]:
 EVERYBODY = lower({"Access-Control-Allow-Origin": "*", **DEFAULTS})
 
 
-@pytest.mark.parametrize("host", ["all.example", "star.example", "empty.example"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("all.example", id="162"),
+        pytest.param("star.example", id="171"),
+        pytest.param("empty.example", id="171-empty"),
+    ],
+)
 async def test_162_everybody_may_read_by_default(site: Site, host: str) -> None:
     assert cors(await site.get(host)) == EVERYBODY
     assert cors(await site.get(host, fields=[("origin", "http://x.example")])) == EVERYBODY
