@@ -97,15 +97,18 @@ class ControlSocket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                request = msgspec.json.decode(await reader.readline(), type=Request)
+                line = await reader.readline()
+            if not line:
+                return  # who has only looked whether anybody listens
+            request = msgspec.json.decode(line, type=Request)
             deed = self.deeds.get(request.do)
             if deed is None:
                 writer.write(_encoded(Line(f'this version knows no "{request.do}"', ok=False)))
             else:
-                async for line in deed():
-                    writer.write(_encoded(line))
+                async for said in deed():
+                    writer.write(_encoded(said))
             await writer.drain()
-        except (msgspec.MsgspecError, OSError, TimeoutError) as error:
+        except (msgspec.MsgspecError, ValueError, OSError, TimeoutError) as error:
             log.info("control socket: %s", error)
         finally:
             writer.close()

@@ -120,6 +120,7 @@ class DatagramPorts:
     def __init__(self) -> None:
         self._open: dict[int, _Port] = {}
         self.idle_seconds = Settings().passthrough_idle_seconds
+        self._draining = False
 
     def lead(self, engine: Engine, port: int, lines: wire.HostLines | None) -> None:
         """Datagrams to a port go to a backend from now on; None: to nobody. Raises ValueError."""
@@ -127,7 +128,7 @@ class DatagramPorts:
         if old is not None and (lines is None or lines.passthrough != old.backend):
             old.close()
             del self._open[port]
-        if lines is None or port in self._open:
+        if lines is None or port in self._open or self._draining:
             return
         try:
             made = _sockets(port)
@@ -136,6 +137,8 @@ class DatagramPorts:
         self._open[port] = _Port(self, engine, lines.passthrough, made)
 
     def close(self) -> None:
+        """For good: what changes while requests drain opens nothing, or datagrams would still come here."""
+        self._draining = True
         for each in self._open.values():
             each.close()
         self._open.clear()

@@ -50,12 +50,14 @@ class Maintenance:
         async with self._lock:
             systemd.notify_reloading()
             self.reloaded_well = True
-            for line in self._reload():
-                if line.ok is False:
-                    self.reloaded_well = False
-                log.log(logging.INFO if line.ok is not False else logging.ERROR, "reload: %s", line.text)
-                yield Line(line.text)
-            systemd.notify(READY=1)
+            try:
+                for line in self._reload():
+                    if line.ok is False:
+                        self.reloaded_well = False
+                    log.log(logging.INFO if line.ok is not False else logging.ERROR, "reload: %s", line.text)
+                    yield Line(line.text)
+            finally:
+                systemd.notify(READY=1)  # or it waits for that, and kills us in the end
             yield Line("done" if self.reloaded_well else "not everything could be read again", ok=self.reloaded_well)
 
     def _reload(self) -> Iterator[Line]:

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from ingress import wire
 from ingress.crashes import Crashes
 from ingress.listeners import Listener
@@ -187,21 +189,24 @@ class Supervisor:
     # -- one slot
 
     async def _keep(self, slot: int) -> None:
-        clock = asyncio.get_running_loop().time
         while not self.draining:
-            worker, reader = await self._start(slot)
-            await self._listen(worker, reader)
-            self._ended(worker)
-            if self.draining:
-                return
-            self._failed_starts = 0 if worker.applied else self._failed_starts + 1
+            try:
+                worker, reader = await self._start(slot)
+            except OSError as error:  # no process or descriptor to be had, or the program is being replaced just now
+                how, served, who = f"could not be started: {error}", False, f"worker {slot}"
+            else:
+                await self._listen(worker, reader)
+                self._ended(worker)
+                if self.draining:
+                    return
+                why, how = _end_of(worker)
+                self.replaced[why] += 1
+                served, who = worker.applied > 0, f"worker {slot} (pid {worker.pid})"
+            self._failed_starts = 0 if served else self._failed_starts + 1
             if self._failed_starts >= FAILED_STARTS_MAX and not self.first_applied.is_set():
-                raise WorkersFail(f"no worker process stays up: the last one {_how(worker.process.returncode)}")
-            why, how = _end_of(worker)
-            self.replaced[why] += 1
-            pause_seconds = self.crashes[slot].add(clock(), how, served=worker.applied > 0)
-            later = f" in {pause_seconds:g} s" if pause_seconds else ""
-            log.warning("worker %d (pid %d) %s; replacing it%s", slot, worker.pid, how, later)
+                raise WorkersFail(f"no worker process stays up: the last one {how}")
+            pause_seconds = self.crashes[slot].add(asyncio.get_running_loop().time(), how, served=served)
+            log.warning("%s %s; replacing it%s", who, how, f" in {pause_seconds:g} s" if pause_seconds else "")
             if pause_seconds:
                 self.waiting += 1
                 try:
@@ -272,6 +277,11 @@ class Supervisor:
             try:
                 message = await wire.receive_upward(reader)
             except (asyncio.IncompleteReadError, ConnectionError):
+                break
+            except msgspec.MsgspecError as error:
+                # The program on disk is another version already, and its workers speak differently.
+                log.error("worker %d (pid %d) is not understood: %s; ending it", worker.slot, worker.pid, error)
+                worker.process.kill()
                 break
             worker.take(message)
             if isinstance(message, wire.Applied):
