@@ -31,6 +31,7 @@ FILTERS: dict[str, str] = {
     "mirror": "ingress.filters.mirror:Mirror",
     "mirror-head": "ingress.filters.mirror:MirrorHead",
     "errors": "ingress.filters.errors:Errors",
+    "scheme": "ingress.filters.scheme:Scheme",
     "canary": "ingress.filters.canary:Canary",
     "affinity": "ingress.filters.affinity:Affinity",
     "hash": "ingress.filters.hash:Hash",

@@ -238,8 +238,8 @@ class _Update:
         table._want(owner, now.secrets if now else frozenset())
         self._problems(Key(Ingress.KIND, *owner), problems)
         self._refer(owner, references)
-        if now is not None and now.treatment.variant is not None:
-            table._variants[now.treatment.variant.suffix] = now.treatment.variant
+        for variant in now.treatment.variants if now else ():
+            table._variants[variant.suffix] = variant
         for each, index, dirty in (
             ("hosts", table._by_host, self.hosts),
             ("other_names", table._by_name, self.names),

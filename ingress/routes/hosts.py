@@ -10,10 +10,20 @@ from ingress.filters.affinity import AffinitySpecification
 from ingress.filters.certificate import CertificateSpecification
 from ingress.routes.annotations.wishes import ClientAuthWish
 from ingress.routes.beside import redirects_beside
-from ingress.routes.model import EVERY_HOST, Defaults, HostTable, Rest, Route, Variant, backend_key, split_key
+from ingress.routes.model import (
+    EVERY_HOST,
+    VARIANT_MARK,
+    Defaults,
+    HostTable,
+    Rest,
+    Route,
+    Variant,
+    backend_key,
+    split_key,
+)
 from ingress.routes.patterns import has_patterns, order_patterns
 from ingress.routes.rules import Claims, PathClaim
-from ingress.routes.treatment import variant_of, with_filter
+from ingress.routes.treatment import Treatment, variant_of, with_filter
 from lb.cluster.problems import Problem
 
 FALLBACK_FIELD = "--default-backend-service"
@@ -95,8 +105,15 @@ def _route(host: str, owner: Claims, claim: PathClaim, *, secured: bool) -> Rout
         claim.default,
         treatment.tls_filters if secured else treatment.filters,
         treatment.options,
-        treatment.also,
+        _also(claim, treatment),
     )
+
+
+def _also(claim: PathClaim, treatment: Treatment) -> tuple[str, ...]:
+    """Backends that filters may choose beside the rule's own."""
+    if treatment.secure is None:
+        return treatment.also
+    return (*treatment.also, claim.backend.partition(VARIANT_MARK)[0] + treatment.secure.suffix)
 
 
 def _lost(host: str, owner: Claims, claim: PathClaim, holder: Route) -> Problem:

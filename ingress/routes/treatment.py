@@ -8,6 +8,7 @@ import msgspec
 
 from ingress.filters import EXTENSION, EXTENSIONS_AFTER, FILTERS
 from ingress.filters.closed import ClosedSpecification
+from ingress.filters.scheme import SchemeSpecification
 from ingress.routes.annotations import Find, Idle, read_annotations
 from ingress.routes.annotations.reader import NO_EXTENSIONS, PREFIXES
 from ingress.routes.annotations.wishes import Wishes
@@ -32,9 +33,15 @@ class Treatment(msgspec.Struct, frozen=True):
     """Backends that the filters may choose."""
     variant: Variant | None = None
     """Of every backend that its rules name."""
+    secure: Variant | None = None
+    """The same for requests that have come by TLS, if they are treated in another way."""
     problems: tuple[Problem, ...] = ()
     references: frozenset[Key] = frozenset()
     """Objects whose change means that the annotations must be read again."""
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        return tuple(each for each in (self.variant, self.secure) if each is not None)
 
 
 PLAIN = Treatment()
@@ -59,7 +66,7 @@ class Treatments:
         self.https_port = https_port
         self._find = find
         self._prefixes = prefixes
-        self._idle = Idle(config, find, default_backend)
+        self._idle = Idle(config, find, default_backend, https_port)
         self._plain: dict[tuple[bool, bool], Treatment] = {}
         """By whether there is TLS, and whether ingress-nginx is followed: groups look at nothing else of such."""
 
@@ -94,6 +101,9 @@ class Treatments:
         wishes.strict = strict
         if wishes.closed:
             wishes.filters["closed"] = ClosedSpecification(wishes.closed)
+        secure = _secure(wishes)
+        if secure is not None:
+            wishes.filters["scheme"] = SchemeSpecification(secure.suffix)
         lines = filter_lines(wishes.filters)
         return Treatment(
             wishes,
@@ -102,9 +112,18 @@ class Treatments:
             tuple(sorted(wishes.options.items())),
             tuple(sorted(wishes.backends)),
             variant_of(wishes.backend, cluster_ip=wishes.service_upstream),
+            secure,
             tuple(problems),
             frozenset(references),
         )
+
+
+def _secure(wishes: Wishes) -> Variant | None:
+    """Of backends, for requests that have come by TLS; None: the same as for others."""
+    if not wishes.secure:
+        return None
+    transport = {**wishes.backend.get("transport", {}), **wishes.secure}
+    return variant_of({**wishes.backend, "transport": transport}, cluster_ip=wishes.service_upstream)
 
 
 def filter_lines(filters: Mapping[str, msgspec.Struct]) -> tuple[FilterLine, ...]:

@@ -24,10 +24,11 @@ class _Share(NamedTuple):
 class Idle:
     """Reads groups, or merges what they wish where they have nothing to read. For one ConfigMap."""
 
-    def __init__(self, config: Mapping[str, str], find: Find, default_backend: str) -> None:
+    def __init__(self, config: Mapping[str, str], find: Find, default_backend: str, https_port: int = 443) -> None:
         self._config = config
         self._find = find
         self._default_backend = default_backend
+        self._https_port = https_port
         self._shares: dict[tuple[ModuleType, bool, bool], _Share | None] = {}
 
     def read(self, groups: Iterable[ModuleType], reader: Reader, wishes: Wishes) -> None:
@@ -53,7 +54,14 @@ class Idle:
         kind = (group, compat, tls)
         if kind not in self._shares:
             plain = Ingress(metadata=Metadata(name=""), spec=IngressSpec(tls=(IngressTLS(),) if tls else ()))
-            reader = Reader(plain, self._config, self._find, compat=compat, default_backend=self._default_backend)
+            reader = Reader(
+                plain,
+                self._config,
+                self._find,
+                compat=compat,
+                default_backend=self._default_backend,
+                https_port=self._https_port,
+            )
             wishes = Wishes()
             group.read(reader, wishes)
             wished = ((each.name, getattr(wishes, each.name)) for each in _FIELDS)

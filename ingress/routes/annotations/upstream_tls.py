@@ -40,9 +40,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
             "keep these hosts with another proxy, or serve gRPC-Web",
         )
     elif protocol == "AUTO_HTTP":
-        reader.wrong(
-            "backend-protocol", "AUTO_HTTP is not served; endpoints are asked without TLS", "write HTTP or HTTPS"
-        )
+        wishes.secure["tls"] = _tls(reader, wishes)
     if protocol in ("HTTPS", "GRPCS"):
         wishes.backend["transport"] = {"tls": _tls(reader, wishes)}
 

@@ -52,6 +52,8 @@ class Wishes(msgspec.Struct):
     """Fields of RouteOptions in ingress/proxy/settings.py."""
     backend: dict[str, Any] = msgspec.field(default_factory=dict)
     """Fields of BackendSpec there; "transport" is a dict of fields of Transport, "tls" in it of UpstreamTls."""
+    secure: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Fields of Transport that endpoints are asked by for who has come by TLS; {}: as for everybody."""
     backends: set[str] = msgspec.field(default_factory=set)
     """Keys of further backends that filters of this Ingress send requests to (`Reader.backend` makes them)."""
     closed: str = ""

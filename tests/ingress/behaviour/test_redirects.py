@@ -1,8 +1,11 @@
 """Redirects, by their numbers in the inventory of behaviours."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.ingress.site import Site, annotated, fixture_of
+from tests.ingress.site import CONFIGURED, Site, annotated, config_map, fixture_of, site_of
+from tests.ingress.state import ingress
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,6 +73,15 @@ async def test_90_strangers_are_not_believed(site: Site, claim: tuple[str, str])
 )
 async def test_95_to_elsewhere(site: Site, host: str, path: str, wanted: tuple[int, str]) -> None:
     assert await site.location(host, path) == wanted
+
+
+async def test_102_of_the_operator(tmp_path: Path) -> None:
+    """For all Ingresses, those without annotations among them."""
+    plain = ingress("plain", {"plain.example": [("/", "Prefix", "echo")]})
+    config = config_map("ops", "controller", {"use-port-in-redirects": "true", "force-ssl-redirect": "true"})
+    async with site_of(tmp_path, plain, config, flags=CONFIGURED, https=True) as site:
+        wanted = (308, f"https://plain.example:{site.served.https}/x")
+        assert await site.location("plain.example", "/x") == wanted
 
 
 async def test_99_the_scheme_is_the_clients(site: Site) -> None:

@@ -1,6 +1,7 @@
 """How endpoints are chosen, asked and asked again, by the numbers in the inventory of behaviours."""
 
 import asyncio
+import contextlib
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from lb.cluster.objects import Metadata, Secret
 from tests.ingress.peers import Endpoint
 from tests.ingress.proxy.tls_peers import Authority
-from tests.ingress.site import CONFIGURED, Site, annotated, config_map, fixture_of, several
+from tests.ingress.site import CONFIGURED, Site, annotated, config_map, fixture_of, several, site_of
 from tests.ingress.state import endpoint_slice, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -228,6 +229,42 @@ async def test_190_tls_to_endpoints(site: Site, tls_endpoint: ssl.SSLContext, ho
             return (await site.get(host)).status == status and known
 
         await site.becomes(answers, True)
+
+
+async def test_190_the_scheme_of_the_client(tmp_path: Path, tls_endpoint: ssl.SSLContext) -> None:
+    """One port that takes both: by the first octet, which begins a handshake or a method."""
+    auto = {"backend-protocol": "auto_http", "proxy-read-timeout": "30"}
+    rule = annotated("auto.example", auto, ("/", "Prefix", "both"))
+    plain, secure = Endpoint("plain"), Endpoint("secure")
+    async with (
+        await asyncio.start_server(plain.serve, "127.0.0.1", 0) as by_http,
+        await asyncio.start_server(secure.serve, "127.0.0.1", 0, ssl=tls_endpoint) as by_tls,
+        site_of(tmp_path, rule, https=True, sizes={"both": 0}) as site,
+    ):
+        ports = [each.sockets[0].getsockname()[1] for each in (by_http, by_tls)]
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError):
+                while octets := await source.read(65536):
+                    sink.write(octets)
+            sink.close()
+
+        async def either(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            first = await reader.read(1)
+            there, away = await asyncio.open_connection("127.0.0.1", ports[first == b"\x16"])
+            away.write(first)
+            await asyncio.gather(pump(reader, away), pump(there, writer))
+
+        async with await asyncio.start_server(either, "127.0.0.1", 0) as both:
+            site.folder.write("service-both", several("both", f"127.0.0.1:{both.sockets[0].getsockname()[1]}"))
+
+            async def status() -> int:
+                return (await site.get("auto.example")).status
+
+            await site.becomes(status, 200)
+            for _ in range(2):
+                assert (await site.get("auto.example")).service == "plain"
+                assert (await site.get("auto.example", secure=True)).service == "secure"
 
 
 async def test_190_what_is_not_spoken(site: Site) -> None:

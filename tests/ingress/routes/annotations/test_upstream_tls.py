@@ -48,7 +48,7 @@ HTTPS = {"backend-protocol": "HTTPS"}
             [],
         ),
         (HTTPS | {"proxy-ssl-protocols": "SSLv3", "proxy-ssl-ciphers": "DEFAULT"}, {}, ["proxy-ssl-protocols"]),
-        ({"backend-protocol": "AUTO_HTTP"}, None, ["backend-protocol"]),
+        ({"backend-protocol": "AUTO_HTTP"}, None, []),
         ({"backend-protocol": "GRPC"}, None, ["backend-protocol"]),
         ({"backend-protocol": "GRPCS"}, {}, ["backend-protocol"]),
         ({"backend-protocol": "AJP"}, None, ["backend-protocol"]),
