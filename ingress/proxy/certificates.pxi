@@ -5,6 +5,7 @@ cdef const char* CIPHERS = (  # TLS 1.2: forward secrecy and authenticated encry
     b"ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305")
 cdef const char* GROUPS = b"X25519:P-256:P-384"
 cdef bytes ALPN = bytes([len(b"http/1.1")]) + b"http/1.1"
+cdef bytes SPOKEN = ALPN + bytes([len(b"http/1.0")]) + b"http/1.0"    # to clients
 
 
 cdef str openssl_words():
@@ -96,10 +97,11 @@ cdef class Context:
 
 
 cdef int choose_protocol(SSL* ssl, const u8** out, u8* out_n, const u8* offered, unsigned int n, void* _) noexcept:
+    """A client that speaks none of ours, HTTP/2 alone for one, is told so (RFC 7301, 3.2) instead of HTTP/1.1."""
     cdef u8* chosen = NULL
-    if SSL_select_next_proto(&chosen, out_n, <const u8*><const char*>ALPN, <unsigned int>len(ALPN),
+    if SSL_select_next_proto(&chosen, out_n, <const u8*><const char*>SPOKEN, <unsigned int>len(SPOKEN),
                              offered, n) != OPENSSL_NPN_NEGOTIATED:
-        return SSL_TLSEXT_ERR_NOACK
+        return SSL_TLSEXT_ERR_ALERT_FATAL
     out[0] = chosen
     return SSL_TLSEXT_ERR_OK
 

@@ -100,6 +100,28 @@ async def test_requests_over_tls(version: ssl.TLSVersion) -> None:
         await r.empty()
 
 
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [([], None), (["http/1.1"], "http/1.1"), (["http/1.0"], "http/1.0"), (["h2"], ""), (["acme-tls/1"], "")],
+)
+async def test_what_is_spoken_is_agreed_on(offered: list[str], chosen: str | None) -> None:
+    """RFC 7301: a client that speaks nothing of ours is told so; "" stands for that."""
+    async with secure() as (r, port):
+        context = client()
+        if offered:
+            context.set_alpn_protocols(offered)
+        if chosen == "":
+            with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+                await open_tls(port, "x", context)
+        else:
+            reader, writer = await open_tls(port, "x", context)
+            assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
+            writer.write(request("/", "Connection: close"))
+            assert (await reader.read()).endswith(b"GET /|")
+            writer.close()
+        await r.empty()
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_session_is_resumed_by_its_ticket(version: ssl.TLSVersion) -> None:
     async with secure() as (r, port):
