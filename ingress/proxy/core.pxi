@@ -383,6 +383,7 @@ cdef struct Core:
     int exchange_n
     bint draining
     bint accept_paused
+    uint32_t told            # tick when that was told last
     bint serving             # a batch of events is at work: nothing is freed now
     bint gathering           # and requests to pooled connections wait for its end
     int64_t now_ns

@@ -74,6 +74,16 @@ cdef inline void put_off(Conn* c, uint32_t ticks) noexcept:
         arm(c, c.timer, min(ticks, left + bought))
 
 
+cdef inline int client_room(const Conn* c) noexcept nogil:
+    """How much to read: of a body as much as there is, but what comes before its time has to be kept."""
+    cdef const Options* o = &c.k.o
+    if c.x == NULL:
+        return min(c.k.room, o.head_bytes + o.pipeline_bytes)
+    if c.x.request.mode == B_DONE or c.x.parked:
+        return min(c.k.room, max(o.pipeline_bytes - held(&c.inbox), 1))
+    return c.k.room
+
+
 cdef void client_readable(Conn* c) noexcept:
     cdef Py_ssize_t n
     cdef Exchange* x
@@ -81,7 +91,7 @@ cdef void client_readable(Conn* c) noexcept:
         return
     if c.handshaking and not client_handshake(c):
         return
-    n = conn_read(c, READ, c.k.room)
+    n = conn_read(c, READ, client_room(c))
     if n == GOT_NOTHING:
         client_settle(c)
     elif n == 0:

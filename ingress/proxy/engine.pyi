@@ -205,7 +205,8 @@ class Engine:
 
     def __init__(self, settings: Settings, loop: asyncio.AbstractEventLoop) -> None: ...
     on_trouble: Callable[[str], object] | None
-    """Told, now and then, why an endpoint cannot be reached by TLS; and of exceptions from what filters await."""
+    """Told, now and then, why an endpoint cannot be reached by TLS, that descriptors have run out, and of exceptions
+    from what filters await."""
 
     def configure(self, settings: Settings) -> None:
         """Go by other settings from now on. Backends, hosts and certificates go by those they were set under.

@@ -81,6 +81,7 @@ cdef void accept_pause(Core* k) noexcept:
         return
     k.accept_paused = True
     k.counters.accept_pauses += 1
+    tell(k, &k.told, f"no descriptors are left for more than {k.client_n} clients: others wait (ulimit -n)")
     while l != NULL:
         unwatch(l)
         l = l.next

@@ -161,13 +161,18 @@ cdef bint upstream_handshake(Conn* u) noexcept:
 
 
 cdef void tell_trouble(Endpoint* e, str why) noexcept:
-    """Give the operator a reason for the 502s, now and then."""
-    cdef Engine engine = <Engine>e.k.engine
-    if engine.on_trouble is None or (e.told and <int32_t>(e.k.tick - e.told) < TOLD_TICKS):
+    """Give the operator a reason for the 502s."""
+    tell(e.k, &e.told, f"endpoint {(<const char*>e.key)[:e.key_n].decode()}: {why}")
+
+
+cdef void tell(Core* k, uint32_t* told, str what) noexcept:
+    """Let the operator know, now and then; `told` is the tick of the last time."""
+    cdef Engine engine = <Engine>k.engine
+    if engine.on_trouble is None or (told[0] and <int32_t>(k.tick - told[0]) < TOLD_TICKS):
         return
-    e.told = e.k.tick | 1
+    told[0] = k.tick | 1
     try:
-        engine.on_trouble(f"endpoint {(<const char*>e.key)[:e.key_n].decode()}: {why}")
+        engine.on_trouble(what)
     except Exception as error:
         engine.loop.call_exception_handler({"message": "on_trouble", "exception": error})
 

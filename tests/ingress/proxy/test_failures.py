@@ -209,6 +209,31 @@ async def test_slow_readers_hold_back_their_endpoints() -> None:
         await r.empty()
 
 
+async def test_little_is_held_of_clients_that_pipeline_ahead() -> None:
+    """Half a megabyte each, behind a request that is not answered: what is kept is not all of it."""
+
+    async def script(got: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await (hang if got.path == "/hang" else echo)(got, reader, writer)
+
+    async with rig(script) as r:
+        reader, writer = await r.connect()
+        ahead = []
+        before = resident_bytes()
+        for _ in range(60):
+            ahead.append(socket.create_connection(("127.0.0.1", r.port)))
+            ahead[-1].setblocking(False)
+            ahead[-1].send(request("/hang") + request("/more") * 12000)
+            for _ in range(3):
+                writer.write(request("/beside"))
+                assert (await read_response(reader))[1] == b"GET /beside|"
+        assert resident_bytes() - before < 15 << 20
+        for each in ahead:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            each.close()
+        writer.close()
+        await r.empty()
+
+
 async def test_an_upload_waits_for_a_slow_endpoint() -> None:
     go = asyncio.Event()
 
@@ -241,7 +266,9 @@ async def test_an_upload_waits_for_a_slow_endpoint() -> None:
 
 
 async def test_out_of_descriptors_it_keeps_serving() -> None:
+    told: list[str] = []
     async with rig() as r:
+        r.engine.on_trouble = told.append
         reader, writer = await r.connect()
         writer.write(request("/before"))
         await read_response(reader)
@@ -254,6 +281,7 @@ async def test_out_of_descriptors_it_keeps_serving() -> None:
             late.setblocking(False)
             late.connect_ex(("127.0.0.1", r.port))
             await until(lambda: r.event("accept_pauses") > 0)
+            assert told == ["no descriptors are left for more than 1 clients: others wait (ulimit -n)"]
             for i in range(20):
                 writer.write(request(f"/{i}"))
                 assert (await read_response(reader))[1] == b"GET /%d|" % i

@@ -111,7 +111,7 @@ async def test_what_is_spoken_is_agreed_on(offered: list[str], chosen: str | Non
         if offered:
             context.set_alpn_protocols(offered)
         if chosen == "":
-            with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+            with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
                 await open_tls(port, "x", context)
         else:
             reader, writer = await open_tls(port, "x", context)
