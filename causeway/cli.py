@@ -25,6 +25,9 @@ SUBCOMMANDS = {
 }
 """name -> (module:function, what it does). The help page is made from this table without importing anything."""
 
+ALIASES = {"nginx-ingress-controller": "ingress"}
+"""How the arguments of an ingress-nginx Deployment begin, whatever the folder: our container takes them as they are."""
+
 
 class LazyGroup(click.Group):
     """Imports a sub-command when it runs: `causeway node` must not pay for the proxy, nor the other way round."""
@@ -33,6 +36,7 @@ class LazyGroup(click.Group):
         return list(SUBCOMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name.rpartition("/")[2], cmd_name)
         if cmd_name not in SUBCOMMANDS:
             return None
         module, function = SUBCOMMANDS[cmd_name][0].split(":")

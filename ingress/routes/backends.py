@@ -75,7 +75,11 @@ def _compile(
         return _wrong(namespace, service, port, f"port {port} speaks {named.protocol}", advice=f"name a {wanted} port")
     if variant.cluster_ip and found.spec.cluster_ip not in ("", "None"):
         return Backend(namespace, service, port, ((found.spec.cluster_ip, named.port),), 1)
-    endpoints = port_endpoints(found, named, slices_for(store, found, around), here=around.here)
+    slices = slices_for(store, found, around)
+    if slices and all(each.address_type == "FQDN" for each in slices):
+        why = f"has endpoints by name ({slices[0].metadata.name} has addressType FQDN), which are not looked up"
+        return _wrong(namespace, service, port, why, advice="use a Service of type ExternalName")
+    endpoints = port_endpoints(found, named, slices, here=around.here)
     usable = tuple((each.address, each.port) for each in endpoints.cluster)
     hinted = 0 < len(usable) < sum(each.ready for each in endpoints.all)
     return Backend(namespace, service, port, usable, len(endpoints.all), hinted=hinted)

@@ -39,6 +39,7 @@ def run(*argv: str) -> Result:
         (["serve", "-f", "/etc/hostname"], ["-f", "is not a folder"]),
         (["serve", "--nonsense"], ["--nonsense"]),
         (["ingress"], ["no API server to read from", "--kubeconfig FILE"]),
+        (["/nginx-ingress-controller", "--ingress-class=nginx"], ["no API server to read from"]),
         (["ingress", "--watch-namespace-selector=a in b"], ["not a label selector"]),
         (["ingress", "--watch-namespace=a", "--watch-namespace-selector=b"], ["exclude each other"]),
         (["ingress", "--http", ":0"], ["no API server to read from", "--kubeconfig FILE"]),

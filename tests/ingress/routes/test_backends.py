@@ -3,7 +3,7 @@
 import pytest
 
 from ingress.routes.backends import compile_backend
-from lb.cluster.objects import Object
+from lb.cluster.objects import SERVICE_NAME_LABEL, Object, decode
 from tests.ingress.state import endpoint_slice, service, store_of
 
 
@@ -47,6 +47,19 @@ def test_an_endpoint_in_two_slices_counts_once() -> None:
     assert compile_backend(store, "shop", "cart", "80").endpoints == (("10.0.0.1", 80),)
 
 
+def by_name(name: str) -> Object:
+    return decode(
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "names", "namespace": "shop", "labels": {SERVICE_NAME_LABEL: name}},
+            "addressType": "FQDN",
+            "ports": [{"name": "", "port": 80}],
+            "endpoints": [{"addresses": ["db.example"]}],
+        }
+    )
+
+
 @pytest.mark.parametrize(
     ("found", "port", "wrong"),
     [
@@ -55,6 +68,7 @@ def test_an_endpoint_in_two_slices_counts_once() -> None:
         (service("cart"), "http", "Service shop/cart has no port http"),
         (service("cart", type="ExternalName", externalName="localhost"), "80", "not reached by name"),
         (service("cart", ports=[{"port": 80, "protocol": "UDP"}]), "80", "UDP"),
+        ([*service("cart"), by_name("cart")], "80", "endpoints by name (names has addressType FQDN)"),
     ],
 )
 def test_what_an_operator_must_correct(found: list[Object], port: str, wrong: str) -> None:

@@ -139,3 +139,34 @@ async def test_real_refusals_carry_the_servers_words(real_api: RealApi) -> None:
         await found.get("/api/v1/secrets")
     assert caught.value.status == 403
     await found.close()
+
+
+@real
+async def test_real_rights_to_update_do_for_a_patch(real_api: RealApi) -> None:
+    """As ingress-nginx's roles have it. The patch is of what is there now, and null takes away."""
+    maps, rbac = "/api/v1/namespaces/default/configmaps", "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["told"], "verbs": ["get", "update"]}]
+    subject = {"kind": "User", "name": "nobody", "apiGroup": "rbac.authorization.k8s.io"}
+    role = {"kind": "Role", "name": "updater", "apiGroup": "rbac.authorization.k8s.io"}
+    for name in ("told", "other"):
+        metadata = {"name": name, "labels": {"stays": "yes"}}
+        await real_api.request("POST", maps, {"metadata": metadata, "data": {"a": "1", "b": "2"}})
+    found = Connection(from_kubeconfig(real_api.kubeconfig({"token": real_api.nobody})))
+    try:
+        with pytest.raises(ApiFailed, match='cannot patch resource "configmaps"'):
+            await found.patch(f"{maps}/told", {"data": {"a": "3"}})
+        await real_api.request("POST", f"{rbac}/roles", {"metadata": {"name": "updater"}, "rules": rules})
+        binding = {"metadata": {"name": "updater"}, "subjects": [subject], "roleRef": role}
+        await real_api.request("POST", f"{rbac}/rolebindings", binding)
+        await found.patch(f"{maps}/told", {"data": {"a": "3", "b": None, "c": "4"}})
+        made = await real_api.request("GET", f"{maps}/told")
+        assert (made["data"], made["metadata"]["labels"]) == ({"a": "3", "c": "4"}, {"stays": "yes"})
+        with pytest.raises(ApiFailed) as caught:  # another one has written since
+            await found.patch(f"{maps}/told", {"metadata": {"resourceVersion": "1"}, "data": {"a": "5"}})
+        assert caught.value.status == 409
+        with pytest.raises(ApiFailed, match='cannot patch resource "configmaps"'):
+            await found.patch(f"{maps}/other", {"data": {"a": "3"}})
+    finally:
+        await found.close()
+        for path in (f"{maps}/told", f"{maps}/other", f"{rbac}/rolebindings/updater", f"{rbac}/roles/updater"):
+            await real_api.request("DELETE", path)
