@@ -33,6 +33,10 @@ RETRY_SECONDS = 2.0
 AT_ONCE = 50
 """Ingresses looked at without a pause."""
 TAKE_BACK_SECONDS = 10.0
+"""What it may take to find out whether other replicas are there."""
+CLEAR_SECONDS = 120.0
+"""And then, to clear the statuses of thousands of Ingresses."""
+CLEARED_AT_ONCE = 16
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NOTHING = IngressStatus()
 
@@ -157,8 +161,13 @@ class StatusPublisher:
         if not self.takes_back or not (self._written or self.status):
             return
         try:
-            async with asyncio.timeout(TAKE_BACK_SECONDS):
-                if not await self.replicas.while_last(lambda: self._clear(table)):
+            async with asyncio.timeout(TAKE_BACK_SECONDS) as limit:
+
+                async def clear() -> None:
+                    limit.reschedule(asyncio.get_running_loop().time() + CLEAR_SECONDS)
+                    await self._clear(table)
+
+                if not await self.replicas.while_last(clear):
                     log.info("another replica goes on: the status of the Ingresses stays")
         except (ApplyFailed, TimeoutError) as error:
             log.warning("the status of the Ingresses could not be taken back: %s", error or "no answer in time")
@@ -202,16 +211,22 @@ class StatusPublisher:
             self._written[key] = self.status
 
     async def _clear(self, table: RoutingTable) -> None:
-        count = 0
-        for key in table.store.keys(Ingress.KIND):
-            found = table.ingress(key.namespace, key.name)
-            if found is None or table.refusal(found):
-                continue
-            # What we wrote last may not have come back yet.
-            if key in self._written or (found.status != _NOTHING and found.status == self.status):
+        ours = [key for key in table.store.keys(Ingress.KIND) if self._is_written(table, key)]
+        left = iter(ours)
+
+        async def some() -> None:
+            for key in left:
                 await self._unwrite(key)
-                count += 1
-        log.info("the status of %d Ingresses is taken back", count)
+
+        await asyncio.gather(*(some() for _ in range(CLEARED_AT_ONCE)))
+        log.info("the status of %d Ingresses is taken back", len(ours))
+
+    def _is_written(self, table: RoutingTable, key: Key) -> bool:
+        found = table.ingress(key.namespace, key.name)
+        if found is None or table.refusal(found):
+            return False
+        # What we wrote last may not have come back yet.
+        return key in self._written or (found.status != _NOTHING and found.status == self.status)
 
     async def _unwrite(self, key: Key) -> None:
         try:

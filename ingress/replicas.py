@@ -115,20 +115,23 @@ class LeaseReplicas(Replicas):
         if not self._has_led:
             return False
         await asyncio.sleep(self._turn_seconds)
-        last = asyncio.Event()
+        begun, last = asyncio.Event(), asyncio.Event()
 
         async def once() -> None:
+            begun.set()
             await work()
             last.set()
             await asyncio.Event().wait()
 
         self._leadership = self._make()
         leading = asyncio.create_task(self._leadership.while_leading(once))
-        ended = asyncio.create_task(last.wait())
+        waits = [asyncio.create_task(each.wait()) for each in (begun, last)]
         try:
-            await asyncio.wait((leading, ended), timeout=self._turn_seconds, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((leading, waits[0]), timeout=self._turn_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if begun.is_set():  # the Lease is ours: the work takes as long as it takes
+                await asyncio.wait((leading, waits[1]), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (leading, ended):
+            for task in (leading, *waits):
                 task.cancel()
-            await asyncio.gather(leading, ended, return_exceptions=True)
+            await asyncio.gather(leading, *waits, return_exceptions=True)
         return last.is_set()

@@ -10,8 +10,10 @@ import yaml
 
 from ingress.listeners import BadAddress
 from ingress.publish import StatusPublisher, addresses_of, read_service, status_of
+from ingress.replicas import LeaseReplicas
 from ingress.routes.classes import Selection
 from ingress.routes.compile import RoutingTable
+from lb.cluster.connection import Connection, from_kubeconfig
 from lb.cluster.manifests import ManifestFolder
 from lb.cluster.objects import Ingress, IngressStatus, Key, Service, decode
 from lb.cluster.status import FolderStatus, StatusFailed
@@ -231,3 +233,27 @@ async def test_replicas_at_an_api_server_take_turns(real_api: RealApi) -> None:
     finally:
         await real_api.request("DELETE", f"{INGRESSES}/published")
         await real_api.request("DELETE", f"{SERVICES}/edge")
+
+
+async def test_the_last_replica_is_given_the_time_it_needs(real_api: RealApi) -> None:
+    """Thousands of statuses are not cleared in the time that tells whether others want the Lease."""
+    connection = Connection(from_kubeconfig(real_api.kubeconfig({"token": real_api.admin})))
+    replicas = LeaseReplicas(connection, "default", "slow-test")
+    replicas._turn_seconds = 0.5
+    led, cleared = asyncio.Event(), []
+
+    async def clear() -> None:
+        await asyncio.sleep(1.5)
+        cleared.append("all")
+
+    async def lead() -> None:
+        led.set()
+        await asyncio.Event().wait()
+
+    try:
+        async with running(replicas.while_leading(lead)):
+            await until(led.is_set, "it leads")
+        assert await replicas.while_last(clear)
+        assert cleared == ["all"]
+    finally:
+        await connection.close()
