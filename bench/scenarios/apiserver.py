@@ -23,6 +23,8 @@ from bench.scenarios.documents import Document
 TOKEN = "bench"
 AT_ONCE = 16
 READY_SECONDS = 60.0
+ELSEWHERE = ("nice", "-n", "10")
+"""What runs on other machines than the controller should not take its CPU: it comes second."""
 PLURALS = {
     "Service": "/api/v1/namespaces/bench/services",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/bench/endpointslices",
@@ -92,7 +94,7 @@ def api_server(folder: Path) -> Iterator[tuple[str, Path]]:
     with contextlib.ExitStack() as stack:
         for name, *flags in commands:
             output = stack.enter_context((folder / f"{name}.log").open("wb"))
-            process = subprocess.Popen([where / name, *flags], stdout=output, stderr=output)
+            process = subprocess.Popen([*ELSEWHERE, where / name, *flags], stdout=output, stderr=output)
             stack.callback(process.wait)
             stack.callback(process.kill)
         _await_ready(url, folder)

@@ -26,7 +26,7 @@ from bench.load.scenario import Request, Scenario
 from bench.peers.compare import make_certificate
 from bench.peers.process import free_port, python_env
 from bench.scenarios import Finding, ScenarioFailed, Skipped, crowd
-from bench.scenarios.apiserver import TOKEN, Api, api_server, kubeconfig, programs
+from bench.scenarios.apiserver import ELSEWHERE, TOKEN, Api, api_server, kubeconfig, programs
 from bench.scenarios.documents import Document
 from bench.scenarios.relay import TURN, Arrivals, relay
 from bench.scenarios.stage import is_root
@@ -150,7 +150,7 @@ class _Cluster:
 @contextlib.asynccontextmanager
 async def _churn(url: str, count: int) -> AsyncIterator[list[float]]:
     """Changes of other objects are made; how many a second, as known so far."""
-    argv = [sys.executable, "-m", "bench.scenarios.crowd", url, str(count)]
+    argv = [*ELSEWHERE, sys.executable, "-m", "bench.scenarios.crowd", url, str(count)]
     process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, env=python_env())
     output, rates = process.stdout, [0.0]
     assert output is not None
