@@ -39,6 +39,8 @@ from lb.reconcile import ApplyFailed, reconcile_forever
 log = logging.getLogger(__name__)
 
 DRIFT_SECONDS = 600.0
+ROWS = 50
+"""Of counters, added up at a time: less than a millisecond's work."""
 STATS_PERIOD_SECONDS = 5.0
 """How often workers are asked what they have counted: so much is lost of the counts of one that is killed."""
 
@@ -354,8 +356,11 @@ class Proxy:
     async def refresh_stats(self) -> None:
         """Bring the totals up to date with what the workers have counted."""
         await self.supervisor.refresh_stats()
-        for worker in self.supervisor.workers.values():
-            self.totals.take(worker)
+        workers = self.supervisor.workers
+        for worker in list(workers.values()):
+            # One that was lost meanwhile has been taken as a whole.
+            while workers.get(worker.slot) is worker and self.totals.take(worker, ROWS):  # noqa: ASYNC110
+                await asyncio.sleep(0)
         self.totals.all_taken()
 
     async def _drain(self, delay_seconds: float) -> bool:

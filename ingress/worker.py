@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 DRAIN_POLL_SECONDS = 0.02
 _PLAIN = RouteOptions()
-ROWS = 500
-"""Of counters, told at a time: about a millisecond's work."""
+ROWS = 100
+"""Of counters, told at a time: about a millisecond's work for both sides."""
 QUEUE_SECONDS = 0.5
 """So long the end is put off for connections that wait to be accepted: others come all the time."""
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COUNTED = ("open", "idle", "requests", "failures")
 """What the engine says of an endpoint: connections now, attempts since the worker started."""
 
+PIECE_BYTES = 1 << 16
 SHUTDOWN_SECONDS = 1.0
 """What a request under way here gets at the end: nobody's traffic waits for a scrape."""
 
@@ -72,10 +73,20 @@ class AdminEndpoint:
         trouble = self.proxy.supervisor.trouble
         return web.Response(text=f"ok\n{trouble}\n" if trouble else "ok\n")
 
-    async def metrics(self, _request: web.Request) -> web.Response:
-        """Prometheus text format."""
+    async def metrics(self, request: web.Request) -> web.StreamResponse:
+        """Prometheus text format. Changes, signs of life and other answers go on meanwhile."""
         await self.proxy.refresh_stats()
-        return web.Response(body=exposition(self.proxy), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE_LATEST})
+        await response.prepare(request)
+        text = bytearray()
+        for piece in exposition(self.proxy):
+            text += piece
+            if len(text) >= PIECE_BYTES:
+                await response.write(bytes(text))
+                text.clear()
+            await asyncio.sleep(0)
+        await response.write_eof(bytes(text))
+        return response
 
     async def routes(self, _request: web.Request) -> web.Response:
         """The live tables as JSON."""

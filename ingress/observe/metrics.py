@@ -6,17 +6,19 @@ Where ingress-nginx has a metric it has its name and labels here, so that its da
 
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from ingress.observe.processes import Usage, usages
-from ingress.observe.requests import tell_requests
+from ingress.observe.requests import batches, tell_requests
+from ingress.routes.model import Certificate
 
 if TYPE_CHECKING:
     from ingress.run import Proxy
@@ -43,7 +45,6 @@ class _Page:
         }
 
     def collect(self) -> Iterable[Metric]:
-        yield from tell_requests(self.proxy.totals, self.proxy.plan.metrics, self._metric, self._add)
         yield from self._connections()
         yield from self._configuration()
         yield from self._certificates()
@@ -92,17 +93,24 @@ class _Page:
             yield self._one("leader_election_status", "1: we write statuses.", leading, name=publisher.replicas.name)
 
     def _certificates(self) -> Iterator[Metric]:
-        expiry = self._metric("ssl_expire_time_seconds", "When a certificate expires (Unix time).", "gauge")
-        about = self._metric("ssl_certificate_info", "What certificates say of themselves.", "gauge")
-        for found in self.proxy.table.certificates.values():
-            seconds, issuer = _read_certificate(found.chain_pem)
-            namespace, _, name = found.secret.partition("/")
-            class_, identifier = self.constant["controller_class"], f"{found.secret}-{issuer[2]}"
-            place = (namespace, class_, found.host or "_", name, identifier)
-            labels = dict(zip(_CERTIFICATE_LABELS, place, strict=True))
-            self._add(expiry, labels, seconds)
-            self._add(about, {**labels, **dict(zip(_ISSUER_LABELS, issuer, strict=True))}, 1)
-        yield from (expiry, about)
+        shown = list(self.proxy.table.certificates.values())
+        for some in batches(shown):
+            expiry = self._metric("ssl_expire_time_seconds", "When a certificate expires (Unix time).", "gauge")
+            for found in some:
+                self._add(expiry, self._place(found), _read_certificate(found.chain_pem)[0])
+            yield expiry
+        for some in batches(shown):
+            about = self._metric("ssl_certificate_info", "What certificates say of themselves.", "gauge")
+            for found in some:
+                issuer = dict(zip(_ISSUER_LABELS, _read_certificate(found.chain_pem)[1], strict=True))
+                self._add(about, {**self._place(found), **issuer}, 1)
+            yield about
+
+    def _place(self, found: Certificate) -> dict[str, str]:
+        namespace, _, name = found.secret.partition("/")
+        identifier = f"{found.secret}-{_read_certificate(found.chain_pem)[1][2]}"
+        place = (namespace, self.constant["controller_class"], found.host or "_", name, identifier)
+        return dict(zip(_CERTIFICATE_LABELS, place, strict=True))
 
     def _orphans(self) -> Iterator[Metric]:
         """Ingresses with a route that answers 503."""
@@ -137,15 +145,32 @@ class _Page:
         yield self._one(name + "cpu_seconds_total", "Of all processes there have been.", whole.cpu_seconds, "counter")
 
 
-def exposition(proxy: "Proxy") -> bytes:
-    """The metrics in Prometheus' text format."""
-    registry, page = CollectorRegistry(auto_describe=False), _Page(proxy)
-    registry.register(page)
-    text = generate_latest(registry)
-    for name in page.plain:  # the library calls every counter ..._total in these lines, whatever its samples are called
-        for word in ("HELP", "TYPE"):
-            text = text.replace(f"# {word} {name}_total ".encode(), f"# {word} {name} ".encode())
-    return text
+def exposition(proxy: "Proxy") -> Iterator[bytes]:
+    """The metrics in Prometheus' text format, in pieces of about a millisecond's work."""
+    page = _Page(proxy)
+    for text in tell_requests(proxy.totals, proxy.plan.metrics, page.constant):
+        yield text.encode()
+    last = ""
+    for metric in page.collect():
+        yield _lines(metric, page.plain, more=metric.name == last)
+        last = metric.name
+
+
+def _lines(metric: Metric, plain: Collection[str], *, more: bool) -> bytes:
+    """more: it goes on with what came last."""
+    head, kind, *samples = generate_latest(_One(metric)).splitlines(keepends=True)
+    if metric.name in plain:  # the library calls every counter ..._total here, whatever its samples are called
+        told, written = f" {metric.name}_total ".encode(), f" {metric.name} ".encode()
+        head, kind = head.replace(told, written), kind.replace(told, written)
+    return b"".join(samples if more else (head, kind, *samples))
+
+
+class _One(Collector):
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+
+    def collect(self) -> Iterable[Metric]:
+        return (self.metric,)
 
 
 @cache

@@ -94,9 +94,9 @@ class Totals:
         self._gone: dict[int, Labels] = {}  # routes that have gone since the workers were asked
         self._gone_before: dict[int, Labels] = {}
 
-    def take(self, worker: "Worker") -> None:
-        """Add what a worker has counted since it was last taken."""
-        counted, worker.counted = worker.counted, []
+    def take(self, worker: "Worker", rows: int | None = None) -> bool:
+        """Add what a worker has counted since it was last taken, or `rows` of that; return whether some are left."""
+        counted, worker.counted = worker.counted[:rows], [] if rows is None else worker.counted[rows:]
         for row in counted:
             self.answered += row.requests
             labels = self._labels_of(row.route)
@@ -107,6 +107,7 @@ class Totals:
         for event, count in now.items():
             self.events[event] += count - before.get(event, 0)
         self._seen[worker.pid] = now
+        return bool(worker.counted)
 
     def all_taken(self) -> None:
         """Every worker has just been asked and taken: nothing more comes of routes that went before the last time."""

@@ -4,7 +4,10 @@ import socket
 
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from ingress.observe.metrics import PREFIX
+from ingress.observe.requests import ROWS, Shape, tell_requests
 from ingress.observe.totals import NO_ROUTE, Totals
 from ingress.proxy.counted import Counted, Durations, Histograms
 from ingress.routes.compile import RoutingTable
@@ -88,6 +91,13 @@ def test_what_does_not_fit_adds_nothing() -> None:
     assert not new.requests
 
 
+def test_counts_may_be_taken_a_few_at_a_time() -> None:
+    made, table = totals("a")
+    counting = worker(1, *[row(route_of(table, "a.example"), status, 1) for status in range(200, 205)], accepted=5)
+    assert [made.take(counting, 2) for _ in range(3)] == [True, True, False]
+    assert (made.answered, len(made.requests), made.events["accepted"]) == (5, 5, 5)
+
+
 def test_a_changed_host_touches_the_counts_of_no_other() -> None:
     made, table = totals("a", "b")
     one, two = route_of(table, "a.example"), route_of(table, "b.example")
@@ -116,3 +126,23 @@ def test_a_route_that_has_just_gone_still_counts_for_its_rule() -> None:
     made.take(worker(1, row(old, 200, 7)))
     assert [sums.requests for sums in made.requests.values()] == [5], "no worker has it any more"
     assert made.answered == 12
+
+
+def test_many_rules_are_told_a_little_at_a_time() -> None:
+    """And what is told of each is whole."""
+    table = table_of(
+        *(ingress(f"i{number}", {f"h{number}.example": [('/"', "Exact", "web")]}) for number in range(200))
+    )
+    made = Totals(BOUNDS)
+    made.routes_changed(table.hosts)
+    made.take(worker(1, *(row(route.id, 200, 12) for route in table.routes())))
+    shape = Shape(time_buckets=BOUNDS[0], length_buckets=BOUNDS[1], size_buckets=BOUNDS[2])
+    pieces = list(tell_requests(made, shape, {"pod": "p"}))
+    assert max(piece.count("\n") for piece in pieces) <= ROWS * (len(BOUNDS[0]) + 3)
+    families = {each.name: each for each in text_string_to_metric_families("".join(pieces))}
+    counted = families[f"{PREFIX}requests"].samples
+    assert {(each.labels["path"], each.labels["pod"], each.value) for each in counted} == {('/"', "p", 12.0)}
+    assert len({each.labels["host"] for each in counted}) == 200
+    for name in ("request_duration_seconds", "request_size", "bytes_sent"):
+        samples = families[PREFIX + name].samples
+        assert [each.value for each in samples if each.labels.get("le") == "+Inf"] == [12.0] * 200
