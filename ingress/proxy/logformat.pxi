@@ -117,4 +117,11 @@ cdef void put_escape(Writer* w, u8 octet, int how) noexcept nogil:
         return
     else:
         put_text(w, b"\\u00")
-    put(w, HEX_PAIR[octet], 2)
+    put_hex(w, octet >> 4)
+    put_hex(w, octet & 15)
+
+
+cdef inline void put_hex(Writer* w, u8 digit) noexcept nogil:
+    """In capitals, as nginx: what reads logs may look for "\\x5C"."""
+    digit += c"0" if digit < 10 else c"A" - 10
+    put(w, &digit, 1)

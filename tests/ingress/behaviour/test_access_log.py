@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.ingress.site import CONFIGURED, Site, annotated, site_of
+from tests.ingress.site import CONFIGURED, Site, annotated, config_map, site_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -47,6 +47,24 @@ async def test_259_an_ingress_without_a_log(logged: tuple[Site, Path]) -> None:
     site, path = logged
     site.configure({})
     assert await lines(site, path, ("off.example", "/x"), ("a.example", "/x")) == ["a.example /x"]
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        pytest.param({"log-format-escape-json": "true"}, r'{"a":"say \"a\\\"","b":""}', id="259-json"),
+        pytest.param({}, r'{"a":"say \x22a\x5C\x22","b":"-"}', id="259-default"),
+        pytest.param({"log-format-escape-none": "true"}, r'{"a":"say "a\"","b":""}', id="259-none"),
+    ],
+)
+async def test_259_how_values_are_written(tmp_path: Path, config: dict[str, str], wanted: str) -> None:
+    text = '{"a":"$http_x_said","b":"$http_x_missing"}'
+    flags = (*CONFIGURED, "--access-log", str(tmp_path / "log"))
+    told = config_map("ops", "controller", {"log-format-upstream": text, **config})
+    async with site_of(tmp_path / "objects", *OBJECTS, told, flags=flags) as site:
+        await site.get("a.example", fields=[("x-said", r'say "a\"')])
+        await site.served.until(lambda: written(tmp_path / "log"))
+        assert written(tmp_path / "log") == [wanted]
 
 
 @pytest.mark.parametrize(

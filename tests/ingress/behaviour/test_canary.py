@@ -62,6 +62,8 @@ site = fixture_of(
     ),
     *pair("twice.example", {"canary-weight": "100"}),
     annotated("twice.example", ALL, ("/", "Prefix", "late"), created="2022", name="late"),
+    annotated("own.example", None, MAIN),
+    annotated("own.example", ALL, MAIN, name="own"),
     *pair("other.example", {"canary-weight": "100", "permanent-redirect": "http://x.example"}),
     *pair("sticky.example", HEADER | {"canary-weight": "1"}, SESSION),
     *pair("legacy.example", HEADER | {"canary-weight": "50", "affinity-canary-behavior": "legacy"}, SESSION),
@@ -162,6 +164,11 @@ async def test_25_a_canary_is_no_host(site: Site) -> None:
 
 async def test_27_only_the_first_canary_counts(site: Site) -> None:
     assert await split(site, "twice.example", 10) == {"new": 10}
+
+
+async def test_27_a_canary_of_the_main_s_own_backend_is_ignored(site: Site) -> None:
+    assert await split(site, "own.example", 10) == {"main": 10}
+    assert "Ingress shop/own:" in site.served.log
 
 
 async def test_28_other_annotations_of_a_canary_do_not_count(site: Site) -> None:

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from lb.cluster.objects import EndpointHints, EndpointSlice, ForNode, Metadata, Node, Object
 from lb.endpoints import ZONE_LABEL
 from tests.conftest import needs_root
+from tests.ingress.behaviour.test_streams import free_port
 from tests.ingress.peers import Endpoint, ask, endpoints
 from tests.ingress.serving import Folder, Served, started
-from tests.ingress.site import Site, annotated, fixture_of, several, site_of
+from tests.ingress.site import Site, annotated, config_map, fixture_of, several, site_of
 from tests.ingress.state import endpoint_slice, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -146,13 +147,13 @@ def external(folder: Folder, name: str, target: str, port: str, ports: str = "")
 
 
 @contextlib.asynccontextmanager
-async def named(tmp_path: Path, hosts: str) -> AsyncIterator[tuple[Served, Folder]]:
+async def named(tmp_path: Path, hosts: str, *more: str) -> AsyncIterator[tuple[Served, Folder]]:
     """With a hosts file of its own, mounted over the machine's in the process's mount namespace."""
     (tmp_path / "hosts").write_text(hosts)
     folder = Folder(tmp_path / "manifests")
     command = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(tmp_path / "hosts")]
     flags = ["serve", "-f", str(folder.path), "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"]
-    async with started(*flags, launcher=command) as served:
+    async with started(*flags, *more, launcher=command) as served:
         await served.ready()
         yield served, folder
 
@@ -195,6 +196,34 @@ async def test_205_services_that_stand_for_names(tmp_path: Path) -> None:
         folder.write_text("bare", kept)
         await served.until_answer("bare.example", "/", lambda answer: answer.status == 503)
         await served.until(lambda: "has externalName nobody.backend.test: it cannot be looked up" in served.log)
+
+
+@needs_root
+async def test_209_names_behind_ports(tmp_path: Path) -> None:
+    one, servers = await twins()
+    port = free_port()
+    async with contextlib.AsyncExitStack() as stack:
+        for each in servers:
+            await stack.enter_async_context(each)
+        hosts = "127.0.0.1 one.backend.test\n127.0.0.3 two.backend.test\n"
+        flags = ("--tcp-services-configmap", "ops/tcp")
+        served, folder = await stack.enter_async_context(named(tmp_path, hosts, *flags))
+        folder.write("tcp", [config_map("ops", "tcp", {str(port): f"shop/web:{one.port}"})])
+
+        async def answerer() -> str:
+            try:
+                return (await ask(port, "any.example")).service
+            except ConnectionError:
+                return ""
+
+        for target, wanted in (("one.backend.test", "one"), ("two.backend.test", "two")):
+            external(folder, "web", target, f"{{number: {one.port}}}")
+            async with asyncio.timeout(20):
+                while True:
+                    if await answerer() == wanted:
+                        break
+                    await asyncio.sleep(0.02)
+        assert await served.end() == 0
 
 
 async def test_206_this_machine_has_no_name(tmp_path: Path) -> None:

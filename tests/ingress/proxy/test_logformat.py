@@ -40,7 +40,7 @@ async def line_for(tmp_path: Path, octets: bytes, log_format: str, escape: str =
         ("$request_method $request_uri $uri $args $query_string", "GET /a/./b?c=d /a/./b c=d c=d"),
         ("${request_method}_x", "GET_x"),
         ("$server_protocol $scheme $host $status", "HTTP/1.1 http shop.example 200"),
-        ("$http_user_agent|$http_x_odd|$http_missing|$content_type", "me|\\x22o\\x5c|-|text/x"),
+        ("$http_user_agent|$http_x_odd|$http_missing|$content_type", "me|\\x22o\\x5C|-|text/x"),
         ("$namespace $ingress_name $service_name $service_port $location_path", "shop web cart 80 /a"),
         (
             "$remote_addr $the_real_ip $connection_requests [$proxy_alternative_upstream_name]",
