@@ -304,7 +304,6 @@ class Proxy:
         await self.plan.source.synced.wait()
         await self.supervisor.first_applied.wait()
         # What has been read stays for long: a walk over all of it, as it grows on, would hold up changes.
-        gc.collect()
         gc.freeze()
         if predecessor is not None:
             predecessor.say_ready()

@@ -217,7 +217,6 @@ class Worker:
         listeners, self.listeners = self.listeners, ()
         if listeners:
             # The first tables stay for long: no walk over them while requests wait.
-            gc.collect()
             gc.freeze()
         for listener in listeners:
             headed = listener.proxy_protocol or self.proxy_protocol

@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator
 from itertools import count as counting
@@ -84,22 +85,27 @@ class _Cluster:
             began = time.monotonic_ns()
             self.process = await asyncio.create_subprocess_exec(*argv, stdout=output, stderr=output)
         try:
-            yield (await self.answered(HOST, self.ports[0]) - began) / 1e9
+            now = threading.Event()
+            now.set()
+            yield (await self.answered(HOST, self.ports[0], now) - began) / 1e9
         finally:
             self.process.terminate()
             await self.process.wait()
 
-    async def answered(self, host: str, port: int) -> int:
-        """Ask until the endpoint at `port` has answered; when that was."""
-        return await asyncio.to_thread(_until_answered, self.http, host, port)
+    async def answered(self, host: str, port: int, arrived: threading.Event) -> int:
+        """Ask, once it has arrived, until the endpoint at `port` has answered; when that was."""
+        return await asyncio.to_thread(_until_answered, self.http, host, port, arrived)
 
     async def timed(self, change: Document, host: str, port: int, *, new: bool) -> _Taken:
         turn = next(self.turns)
         change["metadata"]["annotations"] = {TURN: str(turn)}
         sent = time.monotonic_ns()
         making = asyncio.create_task(self.api.create([change]) if new else self.api.put(change))
+        go = threading.Event()
+        asking = asyncio.create_task(self.answered(host, port, go))
         arrived = await self.arrivals.of(turn)
-        live = await self.answered(host, port)
+        go.set()
+        live = await asking
         await making
         return _Taken((live - arrived) / 1e6, (live - sent) / 1e6)
 
@@ -172,11 +178,14 @@ async def _churn(url: str, count: int) -> AsyncIterator[list[float]]:
         await reading
 
 
-def _until_answered(at: int, host: str, port: int) -> int:
-    """Blocks; the client is as small as it can be, because the time it takes counts."""
+def _until_answered(at: int, host: str, port: int, arrived: threading.Event) -> int:
+    """Blocks. What the client does itself counts, so it is connected before."""
     connection = http.client.HTTPConnection("127.0.0.1", at, timeout=10)
     until = time.monotonic() + GIVE_UP_SECONDS
     with contextlib.closing(connection):
+        with contextlib.suppress(OSError):
+            connection.connect()
+        arrived.wait(GIVE_UP_SECONDS)
         while time.monotonic() < until:
             try:
                 connection.request("GET", "/", headers={"Host": host})
