@@ -5,6 +5,8 @@ Service data plane, pods coming and going. Everything is driven from outside: by
     documents.py   manifests                                                       pure
     clients.py     clients that idle or read slowly
     proxying.py    the scenarios of the proxy
+    attacks.py     clients that mean harm, a program of its own
+    hostile.py     what these cost others, beside nginx
     latency.py     a fixed rate, far below what can be carried, beside nginx
     controller.py  many Ingresses: start, and the latency of a change
     scale.py       the same at a real API server: apiserver.py, its objects and their changes in crowd.py

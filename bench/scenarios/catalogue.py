@@ -13,6 +13,7 @@ from bench.scenarios import (
     churn,
     controller,
     failover,
+    hostile,
     latency,
     network,
     proxying,
@@ -26,6 +27,9 @@ SCENARIOS = (
     Measured("route-churn", "an Ingress changes 20 times a second under load", proxying.route_churn),
     Measured("churn", "endpoints, routes, certificates and workers change all the time", churn.churn),
     Measured("slow-clients", "slow readers of 1 MiB beside fast clients", proxying.slow_clients),
+    Measured(
+        "hostile", "others' p99 under slow, tiny, long and many messages, ours and nginx in turn", hostile.hostile
+    ),
     Measured("worker-kill", "one of two workers is killed under load", proxying.worker_kill),
     Measured("upstream-failure", "one of two endpoints dies under load", proxying.upstream_failure),
     Measured("ingresses", "start and change with 2,000 Ingresses (10,000 in full)", controller.ingresses),

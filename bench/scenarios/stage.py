@@ -63,14 +63,7 @@ class Stage:
         return true
 
     def ask(self, host: str = HOST, path: str = "/") -> tuple[int, int]:
-        """(status, port of the endpoint that answered); (0, 0) without an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", path, headers={"Host": host})
-            answer = connection.getresponse()
-            answer.read()
-            return answer.status, int(answer.headers.get("X-Endpoint", 0))
-        return 0, 0
+        return ask(self.port, host, path)
 
     def await_answer(self, host: str = HOST, seconds: float = 60.0) -> float:
         def answered() -> bool:
@@ -90,6 +83,17 @@ class Stage:
             duration_seconds=seconds, connections=connections, pieces=pieces, timeout_seconds=5,
             watch_pid=self.process.pid,
         )  # fmt: skip
+
+
+def ask(port: int, host: str, path: str = "/") -> tuple[int, int]:
+    """(status, port of the endpoint that answered); (0, 0) without an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, int(answer.headers.get("X-Endpoint", 0))
+    return 0, 0
 
 
 def write(folder: Path, file: str, objects: Sequence[Document]) -> None:
