@@ -252,6 +252,7 @@ cdef void take_header(Conn* c, const ProxyHeader* header) noexcept:
         return
     c.peer.address_n = <u8>address_text(header.source, c.peer.address)
     c.peer.port = header.source_port
+    c.peer.proxied = True
     if c.arriving & AWAIT_NOTHING:
         return                              # the port says which stream it is
     c.peer.own_port = header.port

@@ -31,6 +31,7 @@ cdef struct Peer:
     u8 tls
     u8 secure                # TLS has ended before us
     u8 trusted               # what its requests say of their client is believed
+    u8 proxied               # its address is a PROXY header's
     u8 address_n
     u8 address[ADDRESS_TEXT]
 

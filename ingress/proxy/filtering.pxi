@@ -307,6 +307,7 @@ cdef bytes own_head(Core* k, int status, object answer):
     """As an endpoint would have sent it, without framing."""
     cdef const char* reason = reason_of(shown_status(status))
     cdef Edits lines = Edits()
+    cdef bytes framing = b""
     if answer is None or answer.body is None:
         lines.add("Content-Type", "text/html")
     if status in (200, 405) and answer is None:
@@ -315,8 +316,10 @@ cdef bytes own_head(Core* k, int status, object answer):
         for name, value in answer.fields:
             if name.lower() == "content-type":
                 lines.drop(name)
+            elif name.lower() == "content-length" and value == "0":
+                framing = b"Content-Length: 0\r\n"     # else a 204 would have none
             lines.add(name, value)
-    return b"HTTP/1.1 " + <bytes>reason + b"\r\n" + b"".join([line for _, line in lines.lines]) + b"\r\n"
+    return b"HTTP/1.1 " + <bytes>reason + b"\r\n" + framing + b"".join([line for _, line in lines.lines]) + b"\r\n"
 
 
 cdef bytes own_body(Core* k, int status, object answer):

@@ -82,7 +82,7 @@ cdef Span log_value(Exchange* x, const u8* b, const Head* h, const Target* t, in
         s = t.host
     elif v.variable == V_REMOTE_USER:
         s.n = h.authorization.n
-    elif v.variable == V_FIELD:
+    elif v.variable == V_FIELD or v.variable == V_FORWARDED_FOR:
         for i in range(h.field_n):
             if same_name(b + h.field[i].at, h.field[i].name_n, x.k.log.format.text + v.at, v.n):
                 s.at = h.field[i].value_at
@@ -239,6 +239,8 @@ cdef void put_peer_value(Writer* w, const Peer* peer, Log* log, int variable) no
         put_number(w, peer.served)
     elif variable == V_TIME_LOCAL or variable == V_TIME_ISO or variable == V_MSEC:
         put_time(w, log, variable)
+    elif variable == V_PROXY_ADDR and peer.proxied:
+        put(w, peer.address, peer.address_n)
     elif variable != V_ALTERNATIVE:
         put_escaped(w, NULL, 0, log.format.escape)
 
@@ -259,12 +261,36 @@ cdef void put_exchange_value(Writer* w, Exchange* x, int variable) noexcept:
     elif variable == V_REQUEST_ID:
         put_escaped(w, x.log.id, x.log.id_n, x.k.log.format.escape)
     elif variable == V_UPSTREAM_NAME:
-        if x.backend != NULL:
-            put(w, x.backend.name, x.backend.name_n)
+        if x.backend != NULL and x.backend.name_n and not is_fallback(x):
+            put_upstream_name(w, x.backend.name, x.backend.name_n)
+        else:
+            put_text(w, b"upstream-default-backend")
     elif V_UPSTREAM_ADDR <= variable <= V_UPSTREAM_STATUS:
         put_attempts(w, x, variable)
     else:
         put_peer_value(w, x.peer, &x.k.log, variable)
+
+
+cdef bint is_fallback(Exchange* x) noexcept:
+    """Whether the route is of no Ingress: it takes what nobody has."""
+    cdef tuple labels
+    if x.labels == NULL:
+        return False
+    labels = <tuple>x.labels
+    return len(labels) > 1 and len(<bytes>labels[1]) == 0
+
+
+cdef void put_upstream_name(Writer* w, const u8* p, int n) noexcept nogil:
+    """ "shop/cart:http" as ingress-nginx has it: shop-cart-http. What follows "#" tells apart how it is treated."""
+    cdef int i, begun = 0
+    for i in range(n):
+        if p[i] == c'/' or p[i] == c':' or p[i] == c'#':
+            put(w, p + begun, i - begun)
+            begun = i + 1
+            if p[i] == c'#':
+                return
+            put_text(w, b"-")
+    put(w, p + begun, n - begun)
 
 
 cdef void log_exchange(Exchange* x) noexcept:
@@ -276,7 +302,7 @@ cdef void log_exchange(Exchange* x) noexcept:
     cdef bytes user = None
     cdef bytes alternative = b""
     cdef Writer w
-    cdef int i, room = LOG_ROOM
+    cdef int i, which, room = LOG_ROOM
     if line == NULL:
         return
     if x.asked != NULL:
@@ -296,14 +322,24 @@ cdef void log_exchange(Exchange* x) noexcept:
         elif f.items[i].variable < V_LABEL:
             if f.items[i].variable == V_REMOTE_USER and user is not None:
                 put_escaped(&w, <const u8*><const char*>user, <int>len(user), f.escape)
+            elif f.items[i].variable == V_FORWARDED_FOR:
+                if line.value_n[i]:
+                    put_escaped(&w, value, line.value_n[i], f.escape)
+                    put_text(&w, b", ")
+                put_exchange_value(&w, x, V_REMOTE_ADDR)
             else:
                 put_escaped(&w, value, line.value_n[i], f.escape)
             value += line.value_n[i]
         elif f.items[i].variable == V_ALTERNATIVE:
             if alternative:
-                put_escaped(&w, <const u8*><const char*>alternative, <int>len(alternative), f.escape)
+                put_upstream_name(&w, <const u8*><const char*>alternative, <int>len(alternative))
         elif f.items[i].variable == V_LABEL:
             put_label(&w, x, f.items[i].at)
+        elif f.items[i].variable == V_UPSTREAM_NAME and alternative and x.labels != NULL:
+            for which in (0, 2, 3):      # the rule's own backend: the one in use is the alternative
+                if which:
+                    put_text(&w, b"-")
+                put_label(&w, x, which)
         else:
             put_exchange_value(&w, x, f.items[i].variable)
     log_take(x.k, &w)

@@ -4,11 +4,12 @@
 cdef enum LogVariable:
     V_TEXT
     # from the head
-    V_REQUEST, V_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_PROTOCOL, V_HOST, V_REMOTE_USER, V_FIELD, V_LABEL, V_REQUEST_ID
+    V_REQUEST, V_METHOD, V_REQUEST_URI, V_URI, V_ARGS, V_PROTOCOL, V_HOST, V_REMOTE_USER, V_FIELD, V_FORWARDED_FOR
+    V_LABEL, V_REQUEST_ID
     # at the end
     V_REMOTE_ADDR, V_SCHEME, V_SERVER_PORT, V_TIME_LOCAL, V_TIME_ISO, V_MSEC, V_STATUS, V_BODY_SENT, V_BYTES_SENT
     V_REQUEST_LENGTH, V_REQUEST_TIME, V_UPSTREAM_NAME, V_ALTERNATIVE, V_UPSTREAM_ADDR, V_UPSTREAM_LENGTH, V_UPSTREAM_TIME
-    V_UPSTREAM_STATUS, V_CONNECTION_REQUESTS
+    V_UPSTREAM_STATUS, V_CONNECTION_REQUESTS, V_PROXY_ADDR
 
 cdef enum:
     LOG_ITEMS_MAX = 96
@@ -45,7 +46,7 @@ cdef dict VARIABLES = {
     "request_time": V_REQUEST_TIME, "proxy_upstream_name": V_UPSTREAM_NAME, "proxy_alternative_upstream_name": V_ALTERNATIVE,
     "upstream_addr": V_UPSTREAM_ADDR, "upstream_response_length": V_UPSTREAM_LENGTH,
     "upstream_response_time": V_UPSTREAM_TIME, "upstream_status": V_UPSTREAM_STATUS,
-    "connection_requests": V_CONNECTION_REQUESTS,
+    "connection_requests": V_CONNECTION_REQUESTS, "proxy_protocol_addr": V_PROXY_ADDR,
 }
 VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
@@ -79,6 +80,8 @@ cdef void compile_log_format(LogFormat* f, str text, str escape) except *:
 cdef tuple log_variable(str name):
     if name in LABELS:
         return V_LABEL, name
+    if name == "proxy_add_x_forwarded_for":
+        return V_FORWARDED_FOR, b"x-forwarded-for"
     if name in ("content_length", "content_type"):
         return V_FIELD, name.replace("_", "-").encode()
     if name.startswith("http_"):
@@ -86,7 +89,7 @@ cdef tuple log_variable(str name):
     if name in VARIABLES:
         return VARIABLES[name], b""
     raise ValueError(f"access log format: unknown variable ${name}; known are $http_NAME, "
-                     + ", ".join("$" + known for known in sorted([*VARIABLES, *LABELS])))
+                     + ", ".join("$" + known for known in sorted([*VARIABLES, *LABELS, "proxy_add_x_forwarded_for"])))
 
 
 cdef void put_escaped(Writer* w, const u8* p, int n, int how) noexcept nogil:

@@ -261,6 +261,9 @@ class _Reading:
         believes = any(parsed.get(key) for key in ("use-forwarded-headers", "enable-real-ip", "use-proxy-protocol"))
         if believes and "trusted_proxies" not in settings:
             settings["trusted_proxies"] = EVERYBODY
+        if parsed.get("use-proxy-protocol"):
+            # Whoever connects begins with a header; whose X-Forwarded-For counts is for proxy-real-ip-cidr to say.
+            settings["proxy_protocol_from"] = EVERYBODY
         return Config(
             self.values,
             settings,

@@ -1,6 +1,7 @@
 """Which requests get a line of the access log, by the numbers in the inventory of behaviours."""
 
 import itertools
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,77 @@ async def test_259_the_operator_wants_none(logged: tuple[Site, Path]) -> None:
     await site.becomes(server, "")
     assert "a.example /unlogged" in await lines(site, path, ("a.example", "/unlogged"))
     assert "a.example /quiet" not in written(path)
+
+
+DOCUMENTED = """{"time": "$time_iso8601", "remote_addr": "$proxy_protocol_addr",
+"x_forwarded_for": "$proxy_add_x_forwarded_for", "request_id": "$req_id", "remote_user": "$remote_user",
+"bytes_sent": $bytes_sent, "request_time": $request_time, "status": $status, "vhost": "$host",
+"request_proto": "$server_protocol", "path": "$uri", "request_query": "$args", "request_length": $request_length,
+"duration": $request_time, "method": "$request_method", "http_referrer": "$http_referer",
+"http_user_agent": "$http_user_agent"}""".replace("\n", " ")
+"""ingress-nginx, docs/user-guide/nginx-configuration/log-format.md, and the keys of its example."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def telling(tmp_path_factory: Any) -> AsyncIterator[tuple[Site, Path]]:
+    """With ingress-nginx's own format, until the ConfigMap has another."""
+    folder = tmp_path_factory.mktemp("telling")
+    objects = (
+        annotated("a.example"),
+        annotated("treated.example", {"proxy-read-timeout": "7"}, ("/", "Prefix", "cart")),
+        annotated("main.example"),
+        annotated("main.example", {"canary": "true", "canary-weight": "100"}, ("/", "Prefix", "next"), name="next"),
+    )
+    flags = (*CONFIGURED, "--access-log", str(folder / "log"), "--default-backend-service", "shop/last")
+    async with site_of(folder / "objects", *objects, flags=flags, sizes={"last": 1}) as site:
+        yield site, folder / "log"
+
+
+async def line_of(site: Site, log: Path, host: str, query: str = "", **how: Any) -> str:
+    """What is logged of a request for /mark-NUMBER."""
+    mark = f"/mark-{next(NUMBERS)}"
+    await site.get(host, mark + query, **how)
+
+    async def found() -> list[str]:
+        return [line for line in written(log) if mark in line]
+
+    await site.until(found)
+    return (await found())[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("a.example", "[shop-echo-80] []"),
+        ("treated.example", "[shop-cart-80] []"),
+        ("main.example", "[shop-echo-80] [shop-next-80]"),
+        ("nobody.example", "[upstream-default-backend] []"),
+    ],
+)
+async def test_259_names_of_upstreams(telling: tuple[Site, Path], host: str, wanted: str) -> None:
+    site, path = telling
+    site.configure({"enable-access-log-for-default-backend": "true"})
+
+    async def logged() -> bool:
+        await site.get("nobody.example")
+        return any("[upstream-default-backend]" in line for line in written(path))
+
+    await site.until(logged)
+    assert wanted in await line_of(site, path, host)
+
+
+async def test_259_the_documented_json(telling: tuple[Site, Path]) -> None:
+    site, path = telling
+    site.configure({"log-format-upstream": DOCUMENTED, "log-format-escape-json": "true"})
+    agent = 'a "browser"\\'
+    fields = [("user-agent", agent), ("x-forwarded-for", "1.2.3.4")]
+
+    async def configured() -> bool:
+        return (await line_of(site, path, "a.example")).startswith('{"time"')
+
+    await site.until(configured)
+    found = json.loads(await line_of(site, path, "a.example", "?q=1", fields=fields))
+    assert (found["remote_addr"], found["x_forwarded_for"]) == ("", "1.2.3.4, 127.0.0.1")
+    assert found["path"].startswith("/mark-")
+    assert (found["request_query"], found["http_user_agent"]) == ("q=1", agent)
+    assert (found["http_referrer"], found["status"], found["vhost"]) == ("", 200, "a.example")

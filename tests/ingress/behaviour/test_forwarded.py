@@ -184,6 +184,26 @@ async def test_217_before_tls(proxied: Site) -> None:
     assert (found["x-forwarded-for"], found["x-forwarded-proto"]) == ("192.168.0.1", "https")
 
 
+@pytest.mark.parametrize(
+    ("believed", "wanted"),
+    [
+        pytest.param("10.0.0.0/8", "192.168.0.1", id="outside"),
+        pytest.param("192.168.0.0/24", "192.168.0.111", id="inside"),
+    ],
+)
+async def test_218_whom_a_proxy_header_names(proxied: Site, believed: str, wanted: str) -> None:
+    """Everybody's header counts; forwarded fields do if the address it names is of proxy-real-ip-cidr."""
+    proxied.configure({"use-proxy-protocol": "true", "use-forwarded-headers": "true", "proxy-real-ip-cidr": believed})
+
+    async def found() -> str:
+        line = "PROXY TCP4 192.168.0.1 192.168.0.11 56324 80"
+        return (await by_proxy(proxied, line, ("x-forwarded-for", "192.168.0.111")))["x-forwarded-for"]
+
+    await proxied.becomes(found, wanted)
+    proxied.configure({"use-proxy-protocol": "true", "use-forwarded-headers": "true"})
+    await proxied.becomes(found, "192.168.0.111")
+
+
 async def test_218_forwarded_fields_behind_a_proxy_header(proxied: Site) -> None:
     found = await by_proxy(
         proxied, "PROXY TCP4 192.168.0.1 192.168.0.11 56324 80", ("x-forwarded-for", "192.168.0.111")

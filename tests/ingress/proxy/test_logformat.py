@@ -47,13 +47,20 @@ async def line_for(tmp_path: Path, octets: bytes, log_format: str, escape: str =
             "127.0.0.1 127.0.0.1 1 []",
         ),
         ("$proxy_upstream_name $upstream_status $body_bytes_sent", "backend 200 15"),
+        ("$proxy_add_x_forwarded_for [$proxy_protocol_addr]", "1.2.3.4, 5.6.7.8, 127.0.0.1 [-]"),
         ("$req_id $request_id", "mine mine"),
         ("no variable, and a $ alone", "no variable, and a $ alone"),
     ],
 )
 async def test_variables(tmp_path: Path, log_format: str, want: str) -> None:
     octets = request(
-        "/a/./b?c=d", "Connection: close", "User-Agent: me", 'X-Odd: "o\\', "Content-Type: text/x", "X-Request-ID: mine"
+        "/a/./b?c=d",
+        "Connection: close",
+        "User-Agent: me",
+        'X-Odd: "o\\',
+        "Content-Type: text/x",
+        "X-Request-ID: mine",
+        "X-Forwarded-For: 1.2.3.4, 5.6.7.8",
     )
     assert await line_for(tmp_path, octets, log_format) == want
 
