@@ -261,6 +261,12 @@ def _lines(table: HostTable) -> HostLines:
         if patterns:
             patterns = ((f"{re.escape(table.healthy)}$", len(routes)), *patterns)
         routes += (RouteLine(table.healthy, True, "", NO_ROUTE, filters=filters, options={"log": False}),)
+    if table.rest:
+        nobody = ("nobody", msgspec.msgpack.encode({}))
+        if patterns:
+            patterns = (*patterns, ("", len(routes)))
+        after = (*table.rest.filters, nobody)
+        routes += (RouteLine("/", False, "", NO_ROUTE, filters=after, options=dict(table.rest.options)),)
     return HostLines(routes, table.client_auth, table.passthrough, patterns, table.ciphers, table.headed)
 
 

@@ -12,9 +12,11 @@ then where it goes. Responses are seen in the opposite order.
 FILTERS: dict[str, str] = {
     "tracing": "ingress.filters.tracing:Tracing",
     "unlogged": "ingress.filters.unlogged:Unlogged",
+    "told": "ingress.filters.headers:Told",
     "blocks": "ingress.filters.blocks:Blocks",
     "healthy": "ingress.filters.healthy:Healthy",
     "closed": "ingress.filters.closed:Closed",
+    "nobody": "ingress.filters.nobody:Nobody",
     "certificate": "ingress.filters.certificate:Certificate",
     "www": "ingress.filters.redirect:Www",
     "slash": "ingress.filters.redirect:Slash",

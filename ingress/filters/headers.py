@@ -24,7 +24,7 @@ class Headers(Filter[HeadersSpecification]):
         self._response = [(name, Template.parse(value)) for name, value in specification.response]
 
     def request(self, request: Request) -> None:
-        # Responses too: variables are the request's, and a reply of a later filter gets them as well.
+        # Responses too: variables are the request's, and every reply of a later filter gets them as well.
         for name, value in self._response:
             if found := value.render(request, for_field):
                 request.set_response(name, found)
@@ -36,3 +36,9 @@ class Headers(Filter[HeadersSpecification]):
                 request.set(name, found)
             else:
                 request.remove(name)
+
+
+class Told(Headers):
+    """Fields of all responses: first of all, so that those which filters make have them."""
+
+    name = "told"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec.structs import replace
 
 from ingress.filters.redirect import SlashSpecification
@@ -19,10 +20,16 @@ def redirects_beside(taken: Iterable[tuple[Route, Claims]]) -> list[Route]:
         wishes = owner.treatment.wishes
         if "app-root" in wishes.filters and ("/", True) not in there:
             # A rule of its own for "/" has the filter anyway; another's is for everything but "/" itself.
-            root = filter_lines({"app-root": wishes.filters["app-root"]})
+            root = filter_lines({"app-root": wishes.filters["app-root"], **_of_all(owner)})
             found.setdefault("/", replace(route, path="/", exact=True, filters=root, default=False, also=()))
         bare = route.path[:-1]
         if wishes.slash and bare and route.path.endswith("/") and not {(bare, True), (bare, False)} & there:
-            slash = filter_lines({"slash": SlashSpecification()})
+            slash = filter_lines({"slash": SlashSpecification(), **_of_all(owner)})
             found.setdefault(bare, replace(route, path=bare, exact=True, filters=slash, also=()))
     return list(found.values())
+
+
+def _of_all(owner: Claims) -> dict[str, msgspec.Struct]:
+    """What the operator says of every request."""
+    filters = owner.treatment.wishes.filters
+    return {name: filters[name] for name in ("told", "blocks") if name in filters}

@@ -15,7 +15,6 @@ from itertools import chain
 
 from msgspec.structs import replace
 
-from ingress.routes.annotations.reader import TRUE
 from ingress.routes.backends import backend_problems, compile_backend
 from ingress.routes.certificates import compile_certificate, default_certificate
 from ingress.routes.config import read_config
@@ -25,7 +24,6 @@ from ingress.routes.model import (
     EVERY_HOST,
     STREAM,
     Changes,
-    Rest,
     Route,
     backend_key,
     split_key,
@@ -133,7 +131,8 @@ class _Update:
         if key in self.table._referrers:
             self.ingresses.update(dict.fromkeys(self.table._referrers[key]))
             self.table._treatments.forget(key)
-        if owner in (self.table.defaults.backend, self.table.defaults.config_map):
+        named = (self.table.defaults.backend, self.table.defaults.config_map)
+        if owner in named or key in self.table._rest_references:
             self.defaults_too = True
         if key in (self.table.streams_key, self.table.datagrams_key):
             self.streams_too = True
@@ -177,11 +176,8 @@ class _Update:
         named = table.defaults.config_map
         config = read_config(table.store.get(ConfigMap, *named) if named else None)
         self._problems("config", config.problems)
-        rest = Rest(
-            fallback,
-            logged=config.values.get("enable-access-log-for-default-backend", "") in TRUE,
-            healthy=table.defaults.health_path,
-        )
+        treatments = table.treatments(config.values, fallback)
+        rest = table.rest(config, treatments)
         if rest != table._rest:
             self.hosts.update(dict.fromkeys([*table.hosts, EVERY_HOST]))
         elif config == table.config:
@@ -189,7 +185,7 @@ class _Update:
         if config != table.config:
             table.config = self.changes.config = config
         table._rest = rest
-        table._treatments = table.treatments(config.values, fallback)
+        table._treatments = treatments
         self.ingresses.update(dict.fromkeys(self._stored_ingresses()))
 
     def _streams(self) -> None:

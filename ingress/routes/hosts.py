@@ -58,10 +58,10 @@ def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, res
         problems += _join(host, each, taken, variants)
     beside = redirects_beside(taken.values())
     if rest.backend and (mains or host == EVERY_HOST) and ("/", False) not in taken:
-        options = () if rest.logged else (("log", False),)
-        beside.append(Route(0, host, "/", False, rest.backend, "", FALLBACK_FIELD, default=True, options=options))
+        beside.append(_fallback(host, rest))
     healthy = rest.healthy if host == EVERY_HOST else ""
-    if not mains and not beside and not healthy:
+    told = rest if (rest.filters or rest.options) and not rest.backend and ("/", False) not in taken else None
+    if not mains and not beside and not healthy and not (told and host == EVERY_HOST):
         return Compiled(None, problems, variants)
     auth, more = _client_auth(host, mains)
     routes = (*(route for route, _ in taken.values()), *beside)
@@ -70,9 +70,17 @@ def compile_host(host: str, owners: Sequence[Claims], defaults: Defaults, *, res
     if passthrough and not defaults.passthrough:
         problems += [_not_passed(each) for each in mains if each.treatment.wishes.passthrough]
         passthrough = ""
-    table = HostTable(host, routes, passthrough=passthrough, healthy=healthy, patterns=patterns)
+    table = HostTable(host, routes, passthrough=passthrough, healthy=healthy, rest=told, patterns=patterns)
     table = replace(table, ciphers=next((each for each in map(_ciphers, mains) if each), ""))
     return Compiled(_asking(table, auth) if auth else table, problems + more, variants)
+
+
+def _fallback(host: str, rest: Rest) -> Route:
+    """To the backend of those who have none."""
+    options = rest.options if rest.logged else (*rest.options, ("log", False))
+    return Route(
+        0, host, "/", False, rest.backend, "", FALLBACK_FIELD, default=True, filters=rest.filters, options=options
+    )
 
 
 def _share_out(host: str, owners: Sequence[Claims], taken: Taken) -> list[Problem]:

@@ -80,6 +80,8 @@ class HostTable(Entry, frozen=True):
     """Of a stream (streams.py): its connections begin with a PROXY header."""
     healthy: str = ""
     """A path that is answered with 200 whatever routes there are."""
+    rest: "Rest | None" = None
+    """What is told those who get 404, if it is more than that."""
     patterns: tuple[tuple[str, int], ...] = ()
     """Paths are patterns: RE2, matched at the start without regard to case, the first that does counts; with the place
     of its route in `routes`. Empty: they are plain paths."""
@@ -134,6 +136,9 @@ class Rest(msgspec.Struct, frozen=True):
     logged: bool = False
     healthy: str = ""
     """As in HostTable, for hosts that nobody has."""
+    filters: tuple[FilterLine, ...] = ()
+    """As of a Route: what the operator says of all requests."""
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from ingress.routes.annotations import PREFIXES
+from ingress.routes.annotations.reader import TRUE
 from ingress.routes.backends import Around
 from ingress.routes.certificates import Pairs
 from ingress.routes.classes import Selection, follows_nginx, is_strict, refusal
@@ -88,6 +89,7 @@ class Tables:
         self._treatments = self.treatments({}, "")
         self.config = Config()
         self._rest = Rest()
+        self._rest_references: frozenset[Key] = frozenset()
         self._variants: dict[str, Variant] = {}  # by suffix
         self._external: dict[str, set[str]] = {}  # DNS name -> keys of the backends that stand for it
         self.route_count = 0
@@ -138,6 +140,19 @@ class Tables:
             default_backend=fallback,
             extensions=self.defaults.extensions,
             https_port=self.defaults.https_port,
+        )
+
+    def rest(self, config: Config, treatments: Treatments) -> Rest:
+        """What requests get that no rule takes. In a cluster, the controller's ConfigMap stands for ingress-nginx's."""
+        compat = self.defaults.config_map is not None and not self.selection.standalone
+        treated = treatments.of_rest(compat=compat)
+        self._rest_references = treated.references
+        return Rest(
+            treatments.default_backend,
+            logged=config.values.get("enable-access-log-for-default-backend", "") in TRUE,
+            healthy=self.defaults.health_path,
+            filters=treated.filters,
+            options=treated.options,
         )
 
     def _class(self, name: str) -> IngressClass | None:

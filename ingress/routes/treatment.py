@@ -1,6 +1,6 @@
 """What the annotations of an Ingress come to, ready for its routes. Groups of annotations read; here it is gathered."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -9,11 +9,11 @@ import msgspec
 from ingress.filters import EXTENSION, EXTENSIONS_AFTER, FILTERS
 from ingress.filters.closed import ClosedSpecification
 from ingress.filters.scheme import SchemeSpecification
-from ingress.routes.annotations import Find, Idle, read_annotations
-from ingress.routes.annotations.reader import NO_EXTENSIONS, PREFIXES
+from ingress.routes.annotations import Find, Idle, blocks, headers, read_annotations
+from ingress.routes.annotations.reader import NO_EXTENSIONS, PREFIXES, Reader
 from ingress.routes.annotations.wishes import Wishes
 from ingress.routes.model import VARIANT_MARK, FilterLine, Variant
-from lb.cluster.objects import Ingress, Key
+from lb.cluster.objects import Ingress, Key, Metadata
 from lb.cluster.problems import Problem
 
 _canonical = msgspec.msgpack.Encoder(order="deterministic")
@@ -81,6 +81,14 @@ class Treatments:
             found = self._plain[kind] = msgspec.structs.replace(self._read(ingress, compat, strict), problems=())
         return found
 
+    def of_rest(self, *, compat: bool) -> Treatment:
+        """For requests that no Ingress takes, of what the operator says for all: fields, and whom to block."""
+        reader = Reader(Ingress(metadata=Metadata(name="")), self.config, self._find, compat=compat)
+        wishes = Wishes()
+        for group in (headers, blocks):
+            group.read(reader, wishes)
+        return _treated(wishes, (), reader.references)
+
     def forget(self, key: Key) -> None:
         """An object has changed: forget what all Ingresses share of it."""
         if self._idle.forget(key):
@@ -99,23 +107,27 @@ class Treatments:
             https_port=self.https_port,
         )
         wishes.strict = strict
-        if wishes.closed:
-            wishes.filters["closed"] = ClosedSpecification(wishes.closed)
-        secure = _secure(wishes)
-        if secure is not None:
-            wishes.filters["scheme"] = SchemeSpecification(secure.suffix)
-        lines = filter_lines(wishes.filters)
-        return Treatment(
-            wishes,
-            lines,
-            filter_lines({**wishes.filters, **wishes.tls_filters}) if wishes.tls_filters else lines,
-            tuple(sorted(wishes.options.items())),
-            tuple(sorted(wishes.backends)),
-            variant_of(wishes.backend, cluster_ip=wishes.service_upstream),
-            secure,
-            tuple(problems),
-            frozenset(references),
-        )
+        return _treated(wishes, problems, references)
+
+
+def _treated(wishes: Wishes, problems: Iterable[Problem], references: Iterable[Key]) -> Treatment:
+    if wishes.closed:
+        wishes.filters["closed"] = ClosedSpecification(wishes.closed)
+    secure = _secure(wishes)
+    if secure is not None:
+        wishes.filters["scheme"] = SchemeSpecification(secure.suffix)
+    lines = filter_lines(wishes.filters)
+    return Treatment(
+        wishes,
+        lines,
+        filter_lines({**wishes.filters, **wishes.tls_filters}) if wishes.tls_filters else lines,
+        tuple(sorted(wishes.options.items())),
+        tuple(sorted(wishes.backends)),
+        variant_of(wishes.backend, cluster_ip=wishes.service_upstream),
+        secure,
+        tuple(problems),
+        frozenset(references),
+    )
 
 
 def _secure(wishes: Wishes) -> Variant | None:

@@ -106,10 +106,10 @@ def _config_maps(reader: Reader, wishes: Wishes) -> None:
     for name in reader.words("", config="hide-headers"):
         if _NAME.fullmatch(name):
             wishes.keep_from_client(name)
-    if any(variable.values()):
-        wishes.filters["headers"] = HeadersSpecification(
-            request=tuple(variable["proxy-set-headers"]), response=tuple(variable["add-headers"])
-        )
+    if variable["proxy-set-headers"]:
+        wishes.filters["headers"] = HeadersSpecification(request=tuple(variable["proxy-set-headers"]))
+    if variable["add-headers"]:
+        wishes.filters["told"] = HeadersSpecification(response=tuple(variable["add-headers"]))
 
 
 def _listed(found: ConfigMap | None) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,13 @@ site = fixture_of(
     config_map("shop", "own", {"X-Custom": "42", "X-Literal": "$remote_addr"}),
     config_map("ops", "added", ADDED),
     config_map("ops", "sent", SENT),
+    config_map("ops", "every", {"X-Every": "by us", "X-Client": "$remote_addr"}),
+    annotated("b.example", {}, ("/only", "Exact")),
+    annotated("moved.example", {"permanent-redirect": "http://new.example/"}),
+    annotated("tls.example", {"force-ssl-redirect": "true"}),
+    annotated("shut.example", {"denylist-source-range": "127.0.0.0/8"}),
+    annotated("slash.example", {}, ("/x/", "Prefix")),
+    annotated("regex.example", {"use-regex": "true"}, ("/only[0-9]", "ImplementationSpecific")),
     flags=CONFIGURED,
     https=True,
 )
@@ -184,3 +191,70 @@ async def test_229_blocks(site: Site, config: dict[str, str], fields: dict[str, 
 
     site.configure(config)
     await site.becomes(status, wanted)
+
+
+@pytest.mark.parametrize("host", ["nobody.example", "b.example", "regex.example"])
+async def test_220_what_no_rule_takes_too(site: Site, host: str) -> None:
+    """Fields, HSTS and blocks are the operator's word on every answer, 404 included."""
+    site.configure({"add-headers": "ops/every", "hsts": "true", "block-user-agents": "Nosy", "server-tokens": "false"})
+
+    async def told() -> str:
+        return (await site.get(host)).fields.get("x-every", "")
+
+    await site.becomes(told, "by us")
+    answer = await site.get(host, "/x", secure=True)
+    assert (answer.status, answer.fields["x-client"], "server" in answer.fields) == (404, "127.0.0.1", False)
+    assert answer.fields["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+    assert (await site.get(host, fields=[("user-agent", "Nosy")])).status == 403
+    site.configure({})
+    await site.becomes(told, "")
+    assert (await site.get(host)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/only", "/only7"])
+async def test_220_rules_beside_it(site: Site, path: str) -> None:
+    host = "regex.example" if path[-1] == "7" else "b.example"
+    site.configure({"add-headers": "ops/every"})
+
+    async def found() -> tuple[int, str]:
+        answer = await site.get(host, path)
+        return answer.status, answer.fields.get("x-every", "")
+
+    await site.becomes(found, (200, "by us"))
+
+
+@pytest.mark.parametrize(("host", "status"), [("moved.example", 301), ("tls.example", 308), ("shut.example", 403)])
+async def test_220_answers_of_the_proxy_itself(site: Site, host: str, status: int) -> None:
+    site.configure({"add-headers": "ops/every"})
+
+    async def found() -> tuple[int, str, str]:
+        answer = await site.get(host)
+        return answer.status, answer.fields.get("x-every", ""), answer.fields.get("x-client", "")
+
+    await site.becomes(found, (status, "by us", "127.0.0.1"))
+
+
+async def test_220_redirects_beside_rules(site: Site) -> None:
+    site.configure({"add-headers": "ops/every", "block-user-agents": "Nosy"})
+
+    async def found() -> tuple[int, str, int]:
+        answer, blocked = await site.get("slash.example", "/x"), [("user-agent", "Nosy")]
+        return (
+            answer.status,
+            answer.fields.get("x-client", ""),
+            (await site.get("slash.example", "/x", fields=blocked)).status,
+        )
+
+    await site.becomes(found, (301, "127.0.0.1", 403))
+
+
+async def test_220_changed_fields_of_404(site: Site) -> None:
+    site.configure({"add-headers": "ops/later"})
+    for value in ("one", "two"):
+        site.folder.write("later", [config_map("ops", "later", {"X-Later": value})])
+
+        async def told() -> str:
+            return (await site.get("nobody.example")).fields.get("x-later", "")
+
+        await site.becomes(told, value)
+    site.folder.remove("later")

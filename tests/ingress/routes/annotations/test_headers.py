@@ -66,7 +66,8 @@ def test_the_operators_fields() -> None:
         "response_remove": ("X-Powered-By", "Via"),
     }
     assert wishes.filters == {
-        "headers": HeadersSpecification(request=(("X-Host", "$host"),), response=(("X-Who", "$remote_addr"),))
+        "headers": HeadersSpecification(request=(("X-Host", "$host"),)),
+        "told": HeadersSpecification(response=(("X-Who", "$remote_addr"),)),
     }
 
 
@@ -92,7 +93,7 @@ def test_what_endpoints_see() -> None:
     assert wishes.options == {"request_set": (("Connection", "keep-alive"), ("Host", "in.example"))}
     assert read(headers, {"connection-proxy-header": "upgrade"})[1] == ["connection-proxy-header"]
     wishes, _ = read(headers, {"upstream-vhost": "in.$host"}, {"add-headers": "ops/added"}, objects=(ADDED,))
-    assert wishes.filters["headers"] == HeadersSpecification((("Host", "in.$host"),), (("X-Who", "$remote_addr"),))
+    assert wishes.filters["headers"] == HeadersSpecification((("Host", "in.$host"),))
     _, problems = read(headers, {"upstream-vhost": "in.$nonsense"})
     assert problems == ["upstream-vhost"]
 
