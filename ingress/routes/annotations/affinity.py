@@ -25,6 +25,7 @@ CONFIG: frozenset[str] = frozenset()
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PATH = re.compile(r"/[!-:<-~]*")
 _DOMAIN = re.compile(r"\.?[0-9A-Za-z](?:[0-9A-Za-z.-]*[0-9A-Za-z])?")
+_SECONDS = re.compile(r"-?[0-9]{1,10}")
 _SAME_SITE = re.compile(r"(?i:none|lax|strict)")
 
 
@@ -77,5 +78,6 @@ def _text(reader: Reader, name: str, pattern: re.Pattern[str], what: str) -> str
 
 
 def _seconds(reader: Reader, name: str) -> int | None:
-    most = 2**31 - 1
-    return reader.number(name, 0, least=-most, most=most) if reader.has(name) else None
+    """None as well if it is wrong: zero would have browsers forget the cookie at once."""
+    text = _text(reader, name, _SECONDS, "a whole number of seconds")
+    return int(text) if text else None

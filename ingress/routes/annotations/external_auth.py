@@ -165,6 +165,8 @@ def _check_url(text: str) -> None:
 def _signin(source: Source) -> str:
     text = source.text("signin")
     try:
+        _check(not text or text.startswith(("http://", "https://", "/", "$")), f'"{text}" is neither a URL nor a path')
+        _check(not re.search(r"[^!-~]|\\", text), f'"{text}" has blanks, or what is not ASCII')
         Template.parse(text)
     except ValueError as error:
         source.warn("signin", str(error))

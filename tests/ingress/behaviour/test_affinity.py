@@ -28,6 +28,7 @@ site = fixture_of(
     annotated("name.example", SESSION | {"session-cookie-name": "SERVERID"}, CART),
     annotated("path.example", SESSION, ("/something", "Prefix", "cart"), ("/else", "Exact", "cart")),
     annotated("time.example", SESSION | {"session-cookie-expires": "172800", "session-cookie-max-age": "259200"}, CART),
+    annotated("no-time.example", SESSION | {"session-cookie-expires": "1.5d", "session-cookie-max-age": "soon"}, CART),
     annotated("domain.example", SESSION | {"session-cookie-domain": "foo.bar"}, CART),
     annotated(
         "regex.example",
@@ -103,6 +104,11 @@ async def test_35_a_new_name_counts_live(site: Site) -> None:
 
     await site.becomes(lambda: named("ONE"), True)
     await site.becomes(lambda: named("OTHER"), True)
+
+
+async def test_39_times_that_are_none_leave_a_cookie_for_the_session(site: Site) -> None:
+    assert attributes(await site.get("no-time.example")) == "Path=/; HttpOnly"
+    assert site.served.log.count("is not a whole number of seconds") == 2
 
 
 async def test_39_expires_and_max_age(site: Site) -> None:

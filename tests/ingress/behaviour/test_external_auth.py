@@ -44,6 +44,7 @@ def objects(judge: Judge) -> list[Object]:
         annotated("noname.example", {"auth-url": "http://nowhere.invalid/"}),
         annotated("signin.example", asking("401", **SIGNIN)),
         annotated("orig.example", asking("401", auth_signin_redirect_param="orig", **SIGNIN)),
+        annotated("no-signin.example", asking("401", auth_signin="not a URL")),
         annotated("query.example", asking("401", auth_signin="https://login.example/?a=b")),
         annotated("given.example", asking("401", auth_signin="https://login.example/?rd=$escaped_request_uri")),
         annotated("stays.example", asking("403", **SIGNIN)),
@@ -134,6 +135,11 @@ async def test_116_a_name_that_means_nothing(trial: Trial) -> None:
 )
 async def test_117_sent_to_sign_in(trial: Trial, host: str, path: str, wanted: str) -> None:
     assert await trial.site.location(host, path) == (302, wanted)
+
+
+async def test_117_a_sign_in_that_is_no_url_is_not_offered(trial: Trial) -> None:
+    assert await trial.site.location("no-signin.example") == (401, "")
+    assert '"not a URL" is neither a URL nor a path' in trial.site.served.log
 
 
 async def test_120_403_stays(trial: Trial) -> None:

@@ -28,11 +28,7 @@ COOKIE = {"affinity": "cookie"}
         (COOKIE | {"session-cookie-domain": "a;b"}, AffinitySpecification(), ["session-cookie-domain"]),
         (COOKIE | {"session-cookie-expires": "-1"}, AffinitySpecification(expires_seconds=-1), []),
         (COOKIE | {"session-cookie-max-age": "0"}, AffinitySpecification(max_age_seconds=0), []),
-        (
-            COOKIE | {"session-cookie-max-age": "1d"},
-            AffinitySpecification(max_age_seconds=0),
-            ["session-cookie-max-age"],
-        ),
+        (COOKIE | {"session-cookie-max-age": "1d"}, AffinitySpecification(), ["session-cookie-max-age"]),
         (COOKIE | {"session-cookie-samesite": "lax"}, AffinitySpecification(same_site="lax"), []),
         (COOKIE | {"session-cookie-samesite": "x"}, AffinitySpecification(), ["session-cookie-samesite"]),
         (
