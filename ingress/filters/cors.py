@@ -6,7 +6,8 @@ import msgspec
 
 from ingress.filters.api import Fields, Filter, Reply, Request, Tools
 
-PREFLIGHT = Reply(204, (("Content-Type", "text/plain; charset=utf-8"),), b"")
+PREFLIGHT = Reply(204, (("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", "0")), b"")
+"""RFC 9110, 8.6, wants no Content-Length here, but those who come from ingress-nginx have always had it."""
 
 
 class CorsSpecification(msgspec.Struct, frozen=True):

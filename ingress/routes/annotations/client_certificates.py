@@ -41,6 +41,7 @@ def read(reader: Reader, wishes: Wishes) -> None:
         return
     verify = reader.choice(VERIFY, MODES, "on")
     if verify == "off":
+        wishes.tell_endpoint("ssl-client-verify", "NONE")
         return
     match = _match(reader)
     wishes.client_auth = ClientAuthWish(

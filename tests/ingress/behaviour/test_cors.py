@@ -132,6 +132,7 @@ async def test_174_preflights(site: Site, host: str, origin: str, passed_on: boo
     else:
         assert (answer.status, answer.body) == (204, b"")
         assert answer.fields["content-type"].startswith("text/plain")
+        assert answer.fields["content-length"] == "0"
         assert cors(answer) == {**lower(DEFAULTS), "access-control-allow-origin": origin if host[0] == "o" else "*"}
 
 
