@@ -143,6 +143,8 @@ class _Page:
         yield self._one(name + "virtual_memory_bytes", "Of all processes.", whole.virtual_bytes)
         yield self._one(name + "oldest_start_time_seconds", "When we started.", whole.oldest_start_seconds)
         yield self._one(name + "cpu_seconds_total", "Of all processes there have been.", whole.cpu_seconds, "counter")
+        yield self._one(name + "read_bytes_total", "From storage, by all processes.", whole.read_bytes, "counter")
+        yield self._one(name + "write_bytes_total", "To storage, by all processes.", whole.written_bytes, "counter")
 
 
 def exposition(proxy: "Proxy") -> Iterator[bytes]:

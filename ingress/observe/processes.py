@@ -19,6 +19,9 @@ class Usage:
     oldest_start_seconds: float = 0.0
     """Unix time."""
     open_files: int = 0
+    read_bytes: int = 0
+    """From and to storage, not sockets."""
+    written_bytes: int = 0
 
     def add(self, other: "Usage") -> None:
         starts = [each for each in (self.oldest_start_seconds, other.oldest_start_seconds) if each]
@@ -28,6 +31,8 @@ class Usage:
         self.virtual_bytes += other.virtual_bytes
         self.cpu_seconds += other.cpu_seconds
         self.open_files += other.open_files
+        self.read_bytes += other.read_bytes
+        self.written_bytes += other.written_bytes
 
 
 def usage_of(pid: int, *, with_children: bool = False) -> Usage:
@@ -40,7 +45,19 @@ def usage_of(pid: int, *, with_children: bool = False) -> Usage:
     ticks = sum(map(int, fields[11 : 15 if with_children else 13]))
     start = _boot_seconds() + int(fields[19]) / _TICKS
     files = len(os.listdir(f"/proc/{pid}/fd"))
-    return Usage(1, int(resident) * _PAGE_BYTES, int(virtual) * _PAGE_BYTES, ticks / _TICKS, start, files)
+    read, written = _storage_bytes(pid)
+    resident_bytes, virtual_bytes = int(resident) * _PAGE_BYTES, int(virtual) * _PAGE_BYTES
+    return Usage(1, resident_bytes, virtual_bytes, ticks / _TICKS, start, files, read, written)
+
+
+def _storage_bytes(pid: int) -> tuple[int, int]:
+    """Read and written, those of children that have ended and been waited for included. Zeros where nobody counts."""
+    try:
+        with open(f"/proc/{pid}/io") as file:
+            found = dict(line.split(": ") for line in file)
+    except OSError:
+        return 0, 0
+    return int(found["read_bytes"]), int(found["write_bytes"])
 
 
 def usages(pids: Iterable[tuple[str, int]]) -> dict[str, Usage]:

@@ -64,6 +64,8 @@ async def test_requests_are_counted_by_rule_and_survive_a_killed_worker(tmp_path
             assert of(seen, "nginx_process_requests_total") == 4
             assert of(seen, "nginx_process_connections_total", state="accepted") == 4
             assert of(seen, "nginx_process_num_procs") == 3
+            assert of(seen, "nginx_process_read_bytes_total") is not None
+            assert of(seen, "nginx_process_write_bytes_total") is not None
             assert of(seen, "orphan_ingress", ingress="web", type="no-service") == 1
             assert of(seen, "orphan_ingress", ingress="web", type="no-endpoint") == 1
             assert of(seen, "config_last_reload_successful") == 1
