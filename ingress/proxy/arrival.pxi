@@ -247,8 +247,9 @@ cdef bint await_more(Conn* c, int n) noexcept:
 
 
 cdef void take_header(Conn* c, const ProxyHeader* header) noexcept:
-    """Believe what a load balancer says of its client, if it is one of ours."""
-    if not header.told or not c.proxy_trusted:
+    """Believe what a load balancer says of its client, if it is one of ours. That a stream begins with a header is said
+    of its port alone, so there everybody is believed."""
+    if not header.told or not (c.proxy_trusted or c.arriving & AWAIT_NOTHING):
         return
     c.peer.address_n = <u8>address_text(header.source, c.peer.address)
     c.peer.port = header.source_port
