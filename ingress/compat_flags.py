@@ -82,7 +82,8 @@ _ACCEPTED: dict[str, str] = {
 _ACCEPTED_ALONE: dict[str, str] = {
     "disable-leader-election": "the Lease decides only who writes statuses",
     "disable-sync-events": "there are no such events",
-    **dict.fromkeys(("enable-metrics", "metrics-per-undefined-host"), "see /metrics of --admin"),
+    "enable-metrics": "see /metrics of --admin",
+    "metrics-per-undefined-host": "hosts that nobody has are counted together",
     **dict.fromkeys(
         [
             "disable-full-test",

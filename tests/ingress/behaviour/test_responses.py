@@ -32,12 +32,10 @@ async def scripted(tmp_path: Path, script: Script, annotations: dict[str, str], 
         servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for _ in range(size)]
         for each in servers:
             await stack.enter_async_context(each)
-        rule = annotated("web.example", annotations, ("/", "Prefix", "scripted"))
-        site = await stack.enter_async_context(site_of(tmp_path, rule, flags=CONFIGURED))
         addresses = [f"127.0.0.1:{each.sockets[0].getsockname()[1]}" for each in servers]
-        site.folder.write("service-scripted", several("scripted", *addresses))
-        await site.served.until(lambda: f"{size} of {size} endpoints ready" in site.served.log)
-        yield site
+        slices = several("scripted", *addresses)[1:]  # there from the start, of the Service that the site makes
+        rule = annotated("web.example", annotations, ("/", "Prefix", "scripted"))
+        yield await stack.enter_async_context(site_of(tmp_path, rule, *slices, flags=CONFIGURED, sizes={"scripted": 0}))
 
 
 @contextlib.asynccontextmanager
