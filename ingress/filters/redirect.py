@@ -36,6 +36,7 @@ class Redirect(Filter[RedirectSpecification]):
 
 class AppRootSpecification(msgspec.Struct, frozen=True):
     path: str
+    """It may have variables."""
 
 
 class AppRoot(Filter[AppRootSpecification]):
@@ -44,11 +45,16 @@ class AppRoot(Filter[AppRootSpecification]):
     name = "app-root"
     Specification = AppRootSpecification
 
+    def __init__(self, specification: AppRootSpecification, tools: Tools) -> None:
+        super().__init__(specification, tools)
+        self._path = Template.parse(specification.path)
+
     def request(self, request: Request) -> Reply | None:
         if request.path != "/":
             return None
         scheme = "https" if request.secure else "http"
-        return Reply(302, (("Location", f"{scheme}://{request.authority}{self.specification.path}"),))
+        path = self._path.render(request, for_field)
+        return Reply(302, (("Location", f"{scheme}://{request.authority}{path}"),))
 
 
 class WwwSpecification(msgspec.Struct, frozen=True):

@@ -45,12 +45,7 @@ _BEGINNINGS = ("http://", "https://", "/", "$")
 
 def read(reader: Reader, wishes: Wishes) -> None:
     _https(reader, wishes)
-    root = reader.text("app-root")
-    if root:
-        if root.startswith("/") and " " not in root:
-            wishes.filters["app-root"] = AppRootSpecification(root)
-        else:
-            reader.wrong("app-root", f'"{root}" is not a path', "write a path that begins with /")
+    _root(reader, wishes)
     url, status = _elsewhere(reader)
     if url:
         wishes.filters["redirect"] = RedirectSpecification(
@@ -60,6 +55,20 @@ def read(reader: Reader, wishes: Wishes) -> None:
     wishes.www = reader.flag("from-to-www-redirect")
     wishes.www_status = redirect_code(reader)
     _locations(reader, wishes)
+
+
+def _root(reader: Reader, wishes: Wishes) -> None:
+    root = reader.text("app-root")
+    if not root:
+        return
+    try:
+        if not root.startswith("/") or " " in root:
+            raise ValueError(f'"{root}" is not a path')
+        Template.parse(root)
+    except ValueError as error:
+        reader.wrong("app-root", str(error), "write a path that begins with /")
+    else:
+        wishes.filters["app-root"] = AppRootSpecification(root)
 
 
 def _https(reader: Reader, wishes: Wishes) -> None:

@@ -25,6 +25,7 @@ site = fixture_of(
     annotated("bare.example", {"permanent-redirect": "/new"}, ("/old", "Prefix")),
     annotated("relative.example", {"permanent-redirect": "/new", "relative-redirects": "true"}),
     annotated("app.example", {"app-root": "/foo"}),
+    annotated("app-variable.example", {"app-root": "/in/$arg_tenant?from=$host"}),
     annotated("app2.example", {"app-root": "/foo"}, ("/foo", "Prefix")),
     annotated("inside.example", PROXY),
     annotated("slash.example", {}, ("/x/", "Prefix"), ("/y/z/", "Exact"), ("/w/", "Prefix"), ("/w", "Exact")),
@@ -97,6 +98,7 @@ async def test_99_the_scheme_is_the_clients(site: Site) -> None:
         ("app.example", "/bar/", (200, "")),
         ("app2.example", "/", (302, "http://app2.example/foo")),
         ("app2.example", "/bar", (404, "")),
+        ("app-variable.example", "/?tenant=a", (302, "http://app-variable.example/in/a?from=app-variable.example")),
     ],
 )
 async def test_67_the_root_of_an_application(site: Site, host: str, path: str, wanted: tuple[int, str]) -> None:

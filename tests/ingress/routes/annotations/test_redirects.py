@@ -93,9 +93,10 @@ def test_what_is_wrong_is_reported(annotations: dict[str, str], wanted: object, 
 
 def test_application_roots() -> None:
     assert read(redirects, {"app-root": "/app"})[0].filters["app-root"] == AppRootSpecification("/app")
-    wishes, problems = read(redirects, {"app-root": "http://b.example/"})
-    assert "app-root" not in wishes.filters
-    assert problems == ["app-root"]
+    for wrong in ("http://b.example/", "/a b", "/$nonsense"):
+        wishes, problems = read(redirects, {"app-root": wrong})
+        assert "app-root" not in wishes.filters
+        assert problems == ["app-root"]
 
 
 def test_www() -> None:
