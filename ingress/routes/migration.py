@@ -1,5 +1,6 @@
 """What becomes of ingress-nginx's annotations: honoured, different, refused, unknown. For `causeway check`. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
@@ -96,10 +97,16 @@ def _finding(key: str, value: str, problems: Sequence[Problem]) -> Finding:
     if name in refused.NAMES and note:
         return Finding(key, value, Fate.REFUSED, note)
     if note:
-        return Finding(key, value, Fate.WRONG, note)
-    differs = DIFFERS.get(name, "")
+        return Finding(key, value, Fate.REFUSED if re.search(LACKS.get(name, "(?!)"), value) else Fate.WRONG, note)
+    differs = DIFFERS.get(name, "") if re.search(DIFFERS_FOR.get(name, ""), value) else ""
     return Finding(key, value, Fate.DIFFERS if differs else Fate.HONOURED, differs)
 
 
 DIFFERS: dict[str, str] = {name: note for group in GROUPS for name, note in getattr(group, "DIFFERS", {}).items()}
 """Annotation -> how its effect differs from ingress-nginx's; each group tells of its own."""
+DIFFERS_FOR: dict[str, str] = {
+    name: found for group in GROUPS for name, found in getattr(group, "DIFFERS_FOR", {}).items()
+}
+"""Annotation -> the pattern of values whose effect differs, where it does not differ for all."""
+LACKS: dict[str, str] = {name: found for group in GROUPS for name, found in getattr(group, "LACKS", {}).items()}
+"""Annotation -> the pattern of values that ingress-nginx takes and that are refused here."""

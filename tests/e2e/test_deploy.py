@@ -108,13 +108,38 @@ def test_a_new_version_loses_no_request(cluster: Cluster, chart: str) -> None:
 def test_nothing_is_left_of_the_chart(cluster: Cluster, chart: str) -> None:
     """Not even the statuses it has written, though the rights to write go before the pods do."""
     _helm(cluster, "uninstall", RELEASE, "--wait")
+    cluster.wait("the pods have ended", lambda: not _pods(cluster), 60)
     assert not cluster.kubectl.get("ingress", WEB, NAMESPACE)["status"]["loadBalancer"].get("ingress")
     left = cluster.kubectl(
         "get", LEFT_BY_A_RELEASE, "-A", "-o=name", f"--selector=app.kubernetes.io/instance={RELEASE}"
     )
     assert left == ""
     assert cluster.kubectl("-n", RELEASE, "get", "lease,job", "-o=name") == ""
-    cluster.wait("the pods have ended", lambda: not _pods(cluster), 60)
+
+
+def test_our_image_in_an_installation_of_ingress_nginx(cluster: Cluster, web: str) -> None:
+    """Its Deployment's arguments, environment, probes and rights; only the image is another."""
+    kubectl, space, moved = cluster.kubectl, "ingress-nginx", _ingress("moved")
+    moved["spec"]["ingressClassName"] = "moved"
+    moved["spec"]["rules"][0]["host"] = "moved.example"
+    objects = list(yaml.safe_load_all((deployed.TOP / "tests/e2e/nginx_installation.yaml").read_text()))
+    pair = [f"--from-file={name}={cluster.programs}/localhost.{end}" for name, end in (("cert", "crt"), ("key", "key"))]
+    try:
+        kubectl.apply(*objects)
+        kubectl("-n", space, "create", "secret", "generic", "ingress-nginx-admission", *pair)
+        kubectl.apply(moved)
+        kubectl.rolled_out("ingress-nginx-controller", space)
+        address = cluster.load_balancer_address(space, "ingress-nginx-controller")
+        cluster.wait("it answers", lambda: cluster.client(*shop.CURL, "-H", "Host: moved.example", f"http://{address}"))
+
+        def status() -> bool:
+            given = kubectl.get("ingress", "moved", NAMESPACE)["status"]["loadBalancer"].get("ingress", [])
+            return [each["ip"] for each in given] == [address]
+
+        cluster.wait("the Ingress has the Service's address", status)
+    finally:
+        kubectl("-n", NAMESPACE, "delete", "ingress", "moved", "--ignore-not-found")
+        kubectl("delete", "--wait=false", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(objects))
 
 
 @pytest.mark.parametrize("folder", ["base", "overlays/daemonset-hostports", "node"])

@@ -7,7 +7,7 @@ from ingress.routes.annotations.wishes import Risk, Wishes
 
 NAMES = {"server-alias": Risk.HIGH}
 CONFIG: frozenset[str] = frozenset()
-DIFFERS = {"server-alias": "a pattern (~) is refused"}
+LACKS = {"server-alias": "~"}
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")

@@ -15,6 +15,7 @@ FILE_KEY = "auth"
 
 NAMES = {TYPE: Risk.LOW, SECRET: Risk.MEDIUM, SECRET_TYPE: Risk.LOW, REALM: Risk.MEDIUM}
 DIFFERS = {REALM: 'it is text without variables, and "off" is a realm like others'}
+DIFFERS_FOR = {REALM: r"\$|^off$"}
 CONFIG = frozenset({OPEN_PATHS})
 
 Users = tuple[tuple[str, str], ...]

@@ -19,6 +19,7 @@ NAMES = {
 }
 CONFIG: frozenset[str] = frozenset({"backend-protocol"})
 
+LACKS = {"backend-protocol": r"(?i)^\s*(grpcs?|fcgi)\s*$"}
 PROTOCOLS = ("HTTP", "HTTPS", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI")
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3")
 

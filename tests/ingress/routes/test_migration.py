@@ -37,6 +37,13 @@ def test_a_switch_that_is_off_asks_for_nothing() -> None:
     assert fates(enable_modsecurity="false") == {"enable-modsecurity": Fate.HONOURED}
 
 
+def test_what_only_some_values_come_to() -> None:
+    aliases = [fates(server_alias=text)["server-alias"] for text in ("b.example", r"~^b\d+\.example$")]
+    assert aliases == [Fate.HONOURED, Fate.REFUSED]
+    protocols = [fates(backend_protocol=text)["backend-protocol"] for text in ("HTTPS", "grpc", "HTTPX")]
+    assert protocols == [Fate.HONOURED, Fate.REFUSED, Fate.WRONG]
+
+
 def test_totals_and_verdict() -> None:
     found = report(enable_cors="true", server_snippet="x")
     assert found.totals[Fate.HONOURED] == found.totals[Fate.REFUSED] == 1
