@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,9 +52,9 @@ def check(*, manifests: Path | None, kubeconfig: Path | None, output: str, **fla
     ingress-nginx and how, which are refused and what to do, and the totals. Exit code 1 if anything has to be
     corrected or decided. Flags of `causeway ingress` that decide over Ingresses mean here what they mean there.
     """
-    if manifests is None and kubeconfig is None:
+    if manifests is None and kubeconfig is None and not os.environ.get("KUBERNETES_SERVICE_HOST"):
         raise click.UsageError(
-            "what to check? Give '-f' DIR for a folder of manifests, or --kubeconfig FILE for a cluster"
+            "what to check? Give '-f' DIR for a folder of manifests, --kubeconfig FILE for a cluster, or run in a pod"
         )
     watching = take_watching(flags)
     if manifests is not None:

@@ -156,3 +156,11 @@ async def test_a_folder_with_nothing_in_it_serves_404_until_there_is_something(t
         await running.until(lambda: "requests for it get 503" in running.log)
         folder.write("web", [ingress("web", default="web"), *service("web", web.address)])
         await running.until_answer("any", "/", lambda answer: answer.status == 200)
+
+
+def test_check_in_a_pod_asks_its_own_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    found = run("check")
+    assert found.exit_code == 2
+    assert "service account" in found.output, "it has none here"
