@@ -144,7 +144,7 @@ async def test_the_access_log_has_a_line_for_each_request(tmp_path: Path) -> Non
         assert await running.end() == 0
     lines = log.read_text().splitlines()
     assert sorted(line.split('"')[1] for line in lines) == [f"GET /{number} HTTP/1.1" for number in range(10)]
-    assert all("[command-line/to:80]" in line for line in lines)
+    assert all("[command-line-to-80]" in line for line in lines)
 
 
 async def test_a_folder_with_nothing_in_it_serves_404_until_there_is_something(tmp_path: Path) -> None:
