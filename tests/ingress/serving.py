@@ -18,6 +18,9 @@ import yaml
 from lb.cluster.objects import Object
 from tests.ingress.peers import Answer, Client, ask
 
+START_SECONDS = 45.0 if "CAUSEWAY_SANITIZED" in os.environ else 15.0
+"""A sanitized process (tests/sanitized.py) takes 2 s of CPU time to start, and there are two or more."""
+
 _LISTENING = re.compile(r"(listening|admin endpoint) on (https?)://\S+:(\d+)$")
 
 
@@ -57,8 +60,8 @@ class Served:
 
     async def ready(self) -> None:
         """Wait until it takes requests; fail with its log if it ends or the time is up."""
-        await self.until(lambda: "admin" in self.ports)
-        await self.until_status("/readyz", 200)
+        await self.until(lambda: "admin" in self.ports, START_SECONDS)
+        await self.until_status("/readyz", 200, START_SECONDS)
 
     async def until(self, true: Callable[[], object], seconds: float = 15.0) -> None:
         deadline = time.monotonic() + seconds
