@@ -59,10 +59,12 @@ class Loads:
             for way, address in ways.items()
         }
 
-    def check(self) -> dict[str, Result]:
-        """Ends them. Raises AssertionError if a request was not answered."""
+    def check(self, broken: int = 0) -> dict[str, Result]:
+        """Ends them. Raises AssertionError if more requests than `broken` were not answered on a way."""
         results = {way: load.stop() for way, load in self._running.items()}
         for way, result in results.items():
-            assert not result.failures, f"{way}: {len(result.failures)} of {result.requests}: {result.failures[:10]}"
+            assert len(result.failures) <= broken, (
+                f"{way}: {len(result.failures)} of {result.requests}: {result.failures[:10]}"
+            )
             assert result.requests > 100, f"{way}: a load of {result.requests} requests tells nothing"
         return results

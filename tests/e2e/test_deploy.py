@@ -164,20 +164,23 @@ def test_the_node_agent_as_a_daemon_set(cluster: Cluster, web: str) -> None:
         for process in beside:
             process.end(signal.SIGTERM)
         objects = deployed.node_objects(cluster, deployed.TAGS[0])
-        kubectl.apply(*objects)
-        _node_rolled_out(cluster)
-        cluster.wait("the address is announced", lambda: _curl(cluster, announced))
-        with ExitStack() as rolling:
-            # one agent at a time is away; the addresses it announced move to another node, open connections do not
-            through = Loads(rolling, {"load balancer": announced}, HOST)
-            kubectl.apply(*deployed.node_objects(cluster, deployed.TAGS[1]))
-            kubectl("-n", NAMESPACE, "rollout", "restart", f"deploy/{WEB}")
+        try:
+            kubectl.apply(*objects)
             _node_rolled_out(cluster)
-            _web_rolled_out(cluster)
-            through.check()
-        kubectl("delete", "-f", "-", "--wait", stdin=yaml.safe_dump_all(objects))
-        for process in beside:
-            process.start()
+            cluster.wait("the address is announced", lambda: _curl(cluster, announced))
+            with ExitStack() as rolling:
+                # One agent at a time is away, and the address it announces moves to the other node, and back: up to
+                # four times. A connection that is open at that moment meets a node that does not know it.
+                through = Loads(rolling, {"load balancer": announced}, HOST)
+                kubectl.apply(*deployed.node_objects(cluster, deployed.TAGS[1]))
+                kubectl("-n", NAMESPACE, "rollout", "restart", f"deploy/{WEB}")
+                _node_rolled_out(cluster)
+                _web_rolled_out(cluster)
+                through.check(broken=4)
+        finally:
+            kubectl("delete", "-f", "-", "--wait", stdin=yaml.safe_dump_all(objects))
+            for process in beside:
+                process.start()
         kubectl("-n", NAMESPACE, "rollout", "restart", f"deploy/{WEB}")
         _web_rolled_out(cluster)
         loads.check()
