@@ -86,7 +86,7 @@ def verify_floor(peer: Peer) -> None:
 
 
 def test_what_is_measured_before_an_interruption_is_the_result(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "causeway", "bench", "peers", "--peer", "floor", "--foreign", "1", "--seconds", "0.1"]
+    argv = [sys.executable, "-m", "causeway", "bench", "peers", "--peer", "floor", "--foreign", "1", "--seconds", "0.3"]
     argv += ["--work", "keep-alive", "--rounds", "20", "--work", "varied", "--json", str(tmp_path / "result.json")]
     process = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
