@@ -3,7 +3,7 @@
 
 cdef enum:
     LOG_BUFFER = 262144       # no line is longer
-    LOG_FULL = 65536          # handed over when so full, and at every sweep
+    LOG_FULL = 131072         # handed over when so full, and at every sweep
     LOG_PART_MAX = 4096       # of one value in a line, before it is escaped
     LOG_ROOM = 4096           # for the values that are not a stranger's
     ESCAPED_MAX = 6           # octets that one becomes
